@@ -1,0 +1,71 @@
+# make run, make test: all the set-up is done here; needs Python 3.9 or later with its venv module, and a package index pip can reach.
+# Another Python: make PYTHON=python3.9 test
+
+PYTHON = python3
+VENV = .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
+BIN = $(VENV)/bin
+CHECKS = check_free_mem check_slab_growth check_proc_count
+SOURCES := $(shell find bin lib checks -name '*.py' -o -path 'bin/check_*')
+METADATA = setup.cfg pyproject.toml
+FUZZ = 200000
+
+help:  ## these words
+	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+
+run: $(VENV)/installed  ## the three checks on this very host, with what each leaves with
+	@for check in $(CHECKS); do \
+	    echo "\$$ $(BIN)/$$check"; \
+	    MEMTRIAGE_STATE_DIR="$(CURDIR)/$(VENV)/state" $(BIN)/$$check; \
+	    echo "exit code $$?"; \
+	    echo; \
+	done
+
+test: $(VENV)/installed  ## the test suite, on the installed commands and on this checkout; e.g. ARGS="-k slab"
+	COLUMNS=200 $(BIN)/python -m pytest -rs $(ARGS)
+
+lint: $(VENV)/installed $(VENV)/linters  ## style, types, and who may import whom
+	$(BIN)/ruff check .
+	$(BIN)/ruff check --stdin-filename bin.py - < bin/check_free_mem
+	sh -n bin/check_free_mem
+	bash -n .ci/run
+	$(BIN)/mypy --strict
+	$(BIN)/lint-imports
+
+bench: $(VENV)/installed  ## what a check costs
+	$(BIN)/python -m pytest -s tests/bench $(ARGS)
+
+fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
+	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
+
+compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
+	$(PYTHON) -m compileall -q lib/memtriage checks
+
+dist: $(VENV)/dependencies  ## wheel and sdist
+	rm -rf build dist
+	$(BIN)/python -m build --no-isolation
+
+clean:  ## back to what git knows
+	rm -rf .venv .venv-* build dist lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find bin lib checks tests -name __pycache__ -prune -exec rm -r {} +
+
+$(VENV)/dependencies: $(METADATA)
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 9) and "memtriage needs Python 3.9 or later")'
+	$(PYTHON) -m venv $(VENV)
+	echo '*' > $(VENV)/.gitignore
+	$(BIN)/python -m pip install --quiet '.[test]'
+	rm -rf build
+	touch $@
+
+# build/ must go: setuptools would ship what an earlier build left there.
+$(VENV)/installed: $(VENV)/dependencies $(SOURCES)
+	rm -rf build
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --force-reinstall .
+	rm -rf build
+	touch $@
+
+$(VENV)/linters: $(VENV)/dependencies
+	$(BIN)/python -m pip install --quiet '.[lint]'
+	rm -rf build
+	touch $@
+
+.PHONY: help run test lint bench fuzz compile dist clean

@@ -1,0 +1,127 @@
+#!/bin/sh
+''':' # sh reads from here to exec, Python a string. Below 24 MiB Python exits 1, which is WARNING, or spins without end.
+unknown='FREE_MEM UNKNOWN - cannot run:'
+while read -r _ _ what soft _; do  # Max address space SOFT HARD bytes; from nine characters on it is ample, or "unlimited"
+    if [ "$what" = space ] && [ ${#soft} -lt 9 ] && [ "$soft" -lt 25165824 ]; then
+        echo "$unknown the address space limit (RLIMIT_AS) is $((soft / 1048576)) MiB; Python needs 24 MiB"
+        exit 3
+    fi
+done 2>/dev/null </proc/self/limits
+command -v python3 >/dev/null || { echo "$unknown no python3 in PATH"; exit 3; }
+exec python3 "$0" "$@"
+'''
+__doc__ = """Is this host (or the cgroup it runs in) running out of memory, and who holds it?
+
+Judges MemAvailable against the effective total: MemTotal, or the smallest
+cgroup limit up the tree. Names the largest holder in the first line.
+"""
+
+try:
+    import nagiosplugin
+    from memtriage import diagnosis, options, plugin, survey, threshold
+    from memtriage.accounting import KERNEL_OTHER
+    from memtriage.wording import clean, percent, share, size
+except BaseException as error:  # Python would leave with 1, which is WARNING
+    import os
+
+    try:
+        os.write(1, f"FREE_MEM UNKNOWN - cannot start: {type(error).__name__}: {error}\n".encode("ascii", "replace"))
+    finally:
+        os._exit(3)
+
+NAME = "FREE_MEM"
+OPTIONS = options.complete((
+    *options.pair("", "available memory (% of the effective total, or bytes)", threshold.SHARE_OR_BYTES, "10%:", "5%:"),
+    *options.pair("swap", "used swap (% or bytes)", threshold.SHARE_OR_BYTES),
+    *options.pair("commit", "Committed_AS (% of CommitLimit, or bytes)", threshold.SHARE_OR_BYTES),
+))
+
+
+class FreeMemory(nagiosplugin.Resource):
+    """Probes memory once; words are made from the same figures."""
+
+    def __init__(self, args):
+        self.args = args
+        self.memory = None
+
+    def probe(self):
+        memory = self.memory = survey.memory(self.args["procfs"], self.args["sysfs"])
+        get, part = memory.info.get, memory.book.parts.get
+        yield nagiosplugin.Metric("available", memory.available, "B", min=0, max=memory.total)
+        yield nagiosplugin.Metric("available_pct", round(100 * memory.available / memory.total, 2), "%", min=0, max=100)
+        yield nagiosplugin.Metric("total", memory.total, "B", min=0, context="free")
+        for name in ("free", "page_cache", "anon", "shmem", "slab_reclaimable", "slab_unreclaimable", "hugepages", "unaccounted"):
+            if part(name) is not None:
+                least = None if name == "unaccounted" else 0
+                yield nagiosplugin.Metric(name, part(name), "B", min=least, max=memory.book.total, context="free")
+        other = [part(name) for name in KERNEL_OTHER if part(name) is not None]
+        yield nagiosplugin.Metric("kernel_other", sum(other), "B", min=0, max=memory.book.total, context="free")
+        swap, commit = get("SwapTotal"), get("CommitLimit")
+        used = swap - get("SwapFree")
+        yield nagiosplugin.Metric("swap_used", used, "B", min=0, max=swap)
+        if swap:
+            yield nagiosplugin.Metric("swap_used_pct", round(100 * used / swap, 2), "%", min=0, max=100)
+        if get("Committed_AS") is not None:
+            yield nagiosplugin.Metric("committed", get("Committed_AS"), "B", min=0, max=commit)
+            if commit:
+                yield nagiosplugin.Metric("committed_pct", round(100 * get("Committed_AS") / commit, 2), "%", min=0)
+
+    def findings(self, state):
+        """The caches, the process groups (read only where they are needed) and the culprit among them."""
+        proc, memory = self.args["procfs"], self.memory
+        page = survey.page_size(proc, memory.info)
+        slab = survey.slab(proc, self.args["sysfs"], page, details=16)
+        groups = survey.groups(proc, page) if state or self.args["verbose"] else []
+        locked = memory.info.get("Mlocked") or 0
+        return slab, groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
+
+    def headline(self, state):
+        memory = self.memory
+        self.found = self.findings(state)
+        culprit = self.found[2]
+        where = f"the limit of cgroup '{clean(memory.limited_by, 40)}', " if memory.limited_by else ""
+        words = f"{percent(100 * memory.available / memory.total)} of {where}{size(memory.total)} available ({size(memory.available)}"
+        words += ", estimated)" if memory.estimated else ")"
+        if self.swap_share() >= 80 or self.args["swap_warning"] or self.args["swap_critical"]:
+            words += f", swap {percent(self.swap_share())} used"
+        if self.args["commit_warning"] or self.args["commit_critical"]:
+            words += f", committed {share(memory.info.get('Committed_AS') or 0, memory.info.get('CommitLimit') or 0)}"
+        return f"{words}; {'culprit' if state else 'largest'}: {culprit.words}"
+
+    def swap_share(self):
+        total = self.memory.info.get("SwapTotal")
+        return 100 * (total - self.memory.info.get("SwapFree")) / total if total else 0.0
+
+    def details(self, state):
+        slab, groups, culprit = self.found
+        memory = self.memory
+        lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups)}"]
+        lines += [f"Source contradicts itself: {note}." for note in memory.book.notes]
+        if slab.denied and (culprit.part.startswith("slab") or self.args["verbose"]):
+            lines.append(plugin.slab_remedy(slab.denied, "check_free_mem"))
+        if memory.limited_by:
+            lines.append(f"Inside cgroup '{clean(memory.limited_by)}'; the parts are those of the whole host ({size(memory.book.total)}).")
+        ranked = sorted(memory.book.parts.items(), key=lambda item: -item[1])
+        lines.append("Parts: " + ", ".join(f"{name} {size(value)}" for name, value in ranked if value or self.args["verbose"]) + ".")
+        if state or self.args["verbose"]:
+            lines += [f"{group.words}, RSS {size(group.rss)}" for group in groups[:5]]
+            lines += [f"{cache.words} {size(cache.size)}" for cache in slab.caches[:5]]
+        return lines
+
+
+def judge(args):
+    memory = FreeMemory(args)
+    gauges = []
+    for prefix, metric in (("", "available"), ("swap_", "swap_used"), ("commit_", "committed")):
+        limits = args[prefix + "warning"], args[prefix + "critical"]
+        gauges += [plugin.Gauge(metric, *limits), plugin.Gauge(metric + "_pct", *limits, kind="%")]
+    words = plugin.Words(memory.headline, memory.details)
+    return plugin.evaluate(nagiosplugin.Check(memory, plugin.Gauge("free"), *gauges, words))
+
+
+def main():
+    plugin.main(NAME, __doc__, OPTIONS, judge)
+
+
+if __name__ == "__main__":
+    main()

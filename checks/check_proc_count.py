@@ -1,0 +1,140 @@
+#!/bin/sh
+''':' # sh reads from here to exec, Python a string. Below 24 MiB Python exits 1, which is WARNING, or spins without end.
+unknown='PROC_COUNT UNKNOWN - cannot run:'
+while read -r _ _ what soft _; do  # Max address space SOFT HARD bytes; from nine characters on it is ample, or "unlimited"
+    if [ "$what" = space ] && [ ${#soft} -lt 9 ] && [ "$soft" -lt 25165824 ]; then
+        echo "$unknown the address space limit (RLIMIT_AS) is $((soft / 1048576)) MiB; Python needs 24 MiB"
+        exit 3
+    fi
+done 2>/dev/null </proc/self/limits
+command -v python3 >/dev/null || { echo "$unknown no python3 in PATH"; exit 3; }
+exec python3 "$0" "$@"
+'''
+__doc__ = """How many processes match, how much memory they hold, and how long they run.
+
+Never counts itself, what wraps it (sh, sudo, nrpe) or anything it started.
+"""
+
+try:
+    import nagiosplugin
+    from memtriage import options, plugin, processes, threshold
+    from memtriage.wording import clean, duration, size
+except BaseException as error:  # Python would leave with 1, which is WARNING
+    import os
+
+    try:
+        os.write(1, f"PROC_COUNT UNKNOWN - cannot start: {type(error).__name__}: {error}\n".encode("ascii", "replace"))
+    finally:
+        os._exit(3)
+
+NAME = "PROC_COUNT"
+UNITS = {"procs": threshold.COUNT, "threads": threshold.COUNT, "rss": threshold.BYTES, "pss": threshold.BYTES, "age": threshold.SECONDS}
+ANY = threshold.Units({**threshold.SIZES, **threshold.TIMES})
+
+
+def metric(text):
+    if text not in UNITS:
+        raise ValueError(f"'{text}' is none of {', '.join(UNITS)}")
+    return text
+
+
+def text_of(text):
+    if not text:
+        raise ValueError("an empty filter would match everything")
+    return text
+
+
+OPTIONS = options.complete((
+    options.Option(("-w", "--warning"), "WARNING where the metric is outside RANGE", "RANGE"),
+    options.Option(("-c", "--critical"), "CRITICAL where the metric is outside RANGE", "RANGE"),
+    options.Option(("-m", "--metric"), "what -w and -c judge: procs, threads, rss, pss (root) or age (of each)", "NAME", "procs", metric),
+    options.Option(("-C", "--command"), "name of the program (comm; argv[0] beyond 15 characters)", "NAME", None, text_of),
+    options.Option(("-a", "--args"), "command line matches", "REGEX", None, processes.pattern),
+    options.Option(("-u", "--user"), "name or number of the user", "USER", None, processes.user),
+    options.Option(("-s", "--state"), "in one of these states (letters as in ps: R S D Z T I)", "LETTERS", None, processes.states),
+    options.Option(("-p", "--ppid"), "children of this process", "PID", None, processes.process_id),
+    options.Option(("--cgroup",), "in this cgroup or below it", "PATH", None, text_of),
+    options.Option(("-k", "--no-kthreads"), "leave kernel threads out"),
+    options.Option(("-X", "--exclude"), "leave out what REGEX matches in name or command line", "REGEX", None, processes.pattern),
+))
+
+
+class Processes(nagiosplugin.Resource):
+    def __init__(self, args):
+        self.args = args
+
+    def probe(self):
+        chosen = self.args["metric"]
+        self.count = count = processes.count(self.args["procfs"], processes.Filter.of(self.args), pss=chosen == "pss")
+        if chosen == "pss" and count.pss is None:
+            raise plugin.Refused(f"the PSS of {count.pss_denied} of {count.procs} processes may not be read: run it as root (sudo -n)")
+        rows = [("procs", count.procs, ""), ("threads", count.threads, ""), ("rss", count.rss, "B")]
+        if count.procs:
+            rows += [("rss_avg", count.rss // count.procs, "B"), ("rss_max", count.rss_max, "B")]
+            rows += [("age_min", int(min(count.ages)), "s"), ("age_max", int(max(count.ages)), "s")]
+        rows += [("zombies", count.zombies, ""), ("uninterruptible", count.uninterruptible, "")]
+        if chosen == "pss":
+            rows.append(("pss", count.pss, "B"))
+        for name, value, unit in rows:
+            yield nagiosplugin.Metric(name, value, unit, min=0, context="judged" if name == chosen else "plain")
+        if chosen == "age":
+            # Each process is judged; perfdata shows the youngest and the oldest.
+            for age in sorted(count.ages):
+                yield nagiosplugin.Metric("age", age, "s", context="each")
+
+    def headline(self, state):
+        count, chosen = self.count, self.args["metric"]
+        noun = "process" if count.procs == 1 else "processes"
+        words = f"{count.procs} {noun} {processes.Filter.of(self.args).words}".rstrip()
+        if count.procs:
+            words += f", {count.threads} threads, RSS {size(count.rss)}"
+            words += f" (mean {size(count.rss / count.procs)}, largest {size(count.rss_max)})"
+        if chosen == "age" and count.procs:
+            words += f", age {duration(min(count.ages))} to {duration(max(count.ages))}"
+        if chosen == "pss":
+            words += f", PSS {size(count.pss)}"
+        words += f", {count.zombies} zombies" if count.zombies else ""
+        words += f", {count.uninterruptible} in uninterruptible sleep" if count.uninterruptible else ""
+        limit = self.args["critical"] if state == 2 else self.args["warning"]
+        return words + (f": {chosen} outside {limit.spec}" if state in (1, 2) else "")
+
+    def details(self, state):
+        count = self.count
+        largest = count.largest
+        lines = ["No process matches; this check itself and what wraps it (sh, sudo, nrpe) never count."]
+        if largest:
+            words = f"Largest: pid {largest.pid} '{clean(largest.comm)}' RSS {size(largest.rss)}"
+            lines = [words + "; RSS counts shared pages once for each process."]
+        if count.unreadable:
+            lines.append(f"{count.unreadable} processes could not be read for these filters: not counted.")
+        return lines
+
+
+class Each(plugin.Gauge):
+    """Judges single processes and leaves no perfdata of each."""
+
+    def performance(self, metric, resource):
+        return None
+
+
+def judge(args):
+    for name in ("warning", "critical"):
+        try:
+            args[name] = args[name] and threshold.parse(args[name], UNITS[args["metric"]])
+        except ValueError as wrong:
+            raise options.Usage(f"--{name}: {wrong}") from None
+    try:
+        threshold.check_order(args["warning"], args["critical"])
+    except ValueError as wrong:
+        raise options.Usage(f"--warning: {wrong}") from None
+    found, limits = Processes(args), (args["warning"], args["critical"])
+    return plugin.evaluate(nagiosplugin.Check(found, plugin.Gauge("judged", *limits), plugin.Gauge("plain"), Each("each", *limits),
+                                              plugin.Words(found.headline, found.details)))
+
+
+def main():
+    plugin.main(NAME, __doc__, OPTIONS, judge)
+
+
+if __name__ == "__main__":
+    main()

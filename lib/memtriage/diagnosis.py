@@ -1,0 +1,109 @@
+"""Names the culprit, from the ledger, the slab caches and the process groups. Returns data and words; reads and prints nothing."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from memtriage import wording
+from memtriage.accounting import Ledger
+
+WORDS = {
+    "page_cache": "page cache", "shmem": "shared memory/tmpfs", "hugepages": "hugepages", "page_tables": "page tables",
+    "kernel_stacks": "kernel stacks", "per_cpu": "per-CPU memory", "vmalloc": "vmalloc", "zram": "zram/zswap", "zswap": "zram/zswap",
+    "zfs_arc": "ZFS ARC", "network_buffers": "network buffers", "unaccounted": "memory no counter explains", "anon": "processes",
+    "slab_reclaimable": "reclaimable slab", "slab_unreclaimable": "unreclaimable slab", "slab": "slab",
+    "kernel_reclaimable": "reclaimable kernel memory outside slab", "balloon": "balloon", "gpu": "GPU memory", "bounce": "bounce buffers",
+    "hardware_corrupted": "broken memory taken out of service",
+}
+MEANING = {
+    "page_cache": "File contents kept in memory; the kernel gives them back when programs need the room.",
+    "shmem": "Files in tmpfs, SysV or POSIX shared memory: they belong to no process, and only deleting them or swap frees them.",
+    "hugepages": "Reserved huge pages: nobody else can use them, used or not. See vm.nr_hugepages.",
+    "anon": "Memory of processes, not of the kernel.",
+    "unaccounted": "Pages taken straight from the page allocator (drivers, DMA, network rings, a balloon): no process and no slab cache.",
+    "slab_reclaimable": "Kernel memory, not a process: dentries and inodes, free to be reclaimed unless something holds them.",
+    "slab_unreclaimable": "Kernel memory, not a process: no program's end gives it back unless it held the objects.",
+    "page_tables": "Page tables: many processes mapping much memory, not what they store in it.",
+}
+_INODES = ("inode_cache", "_inode", "_dentry_cache", "kmalloc-rcl-")
+_RECLAIMABLE = frozenset(("dentry", "dentry_cache", "radix_tree_node", "xfs_ili", "buffer_head", "ext4_extent_status", "nfs_inode_cache"))
+
+
+class Cache(NamedTuple):
+    """One slab cache as diagnosis sees it: bytes, and what is known of it."""
+
+    name: str
+    size: int
+    reclaimable: bool
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """``slab cache 'pid' (+ eventpoll_epi, tcp_bind_bucket)``: a merged cache may belong to any of its names."""
+        shown = ", ".join(wording.clean(name, 24) for name in self.aliases[:3])
+        more = f", {len(self.aliases) - 3} more" if len(self.aliases) > 3 else ""
+        return f"slab cache '{wording.clean(self.name, 40)}'" + (f" (+ {shown}{more})" if shown else "")
+
+
+class Group(NamedTuple):
+    """Processes of one program: ``anon`` is what they hold of AnonPages, counted once for each process that maps it."""
+
+    name: str
+    members: int
+    anon: int
+    rss: int
+
+    @property
+    def words(self) -> str:
+        return f"process group '{wording.clean(self.name, 24)}' ({self.members} x {wording.size(self.anon / max(1, self.members))})"
+
+
+class Culprit(NamedTuple):
+    """Who holds the memory: ``part`` of the ledger, ``words`` for the alert, ``size`` in bytes, ``meaning`` in a sentence."""
+
+    part: str
+    words: str
+    size: int
+    meaning: str
+
+
+def reclaimable_by_name(name: str) -> bool:
+    """A guess from the cache's name, for kernels and rights where nothing says it."""
+    return name in _RECLAIMABLE or name.startswith(_INODES) or name.split("(", 1)[0].endswith(_INODES)
+
+
+def culprit(book: Ledger, caches: list[Cache], groups: list[Group], short: bool, locked: int = 0) -> Culprit:
+    """The largest holder of memory. Free memory never is; of the page cache only ``locked`` bytes are while memory is ``short``."""
+    weights = {name: value for name, value in book.parts.items() if name != "free"}
+    if short and "page_cache" in weights:
+        weights["page_cache"] = min(weights["page_cache"], locked)
+    part = max(weights, key=lambda name: weights[name])
+    size = weights[part]
+    words, meaning = WORDS[part], MEANING.get(part, "Kernel memory, not a process.")
+    if part.startswith("slab"):
+        fitting = [cache for cache in caches if part == "slab" or cache.reclaimable == (part == "slab_reclaimable")]
+        largest = max(fitting, key=lambda cache: cache.size, default=None)
+        kind = part[5:] or "slab"
+        if largest is not None and largest.size * 10 >= size:
+            return Culprit(part, f"{largest.words} {wording.size(largest.size)}, {kind}", largest.size, meaning)
+    elif part == "anon" and groups:
+        top = max(groups, key=lambda group: group.anon)
+        if top.anon * 10 >= size:
+            return Culprit(part, f"{top.words}, {wording.size(min(top.anon, size))}", top.anon, meaning)
+        words = f"processes, no program above 10% (largest: {top.words})"
+    return Culprit(part, f"{words} {wording.size(size)}", size, meaning)
+
+
+def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
+    """What it is not: the other suspects a person would think of first, with their shares of memory."""
+    total, said = book.total, []
+    if not found.part.startswith("slab"):
+        slab = sum(book.parts.get(name, 0) for name in ("slab_reclaimable", "slab_unreclaimable", "slab"))
+        said.append(f"slab {wording.share(slab, total)}")
+    if found.part != "anon" and "anon" in book.parts:
+        top = max(groups, key=lambda group: group.anon, default=None)
+        largest = f", largest {top.words}" if top else ""
+        said.append(f"all processes {wording.share(book.parts['anon'], total)}{largest}")
+    if found.part != "unaccounted":
+        said.append(f"no counter explains {wording.share(max(0, book.parts.get('unaccounted', 0)), total)}")
+    return "Not: " + "; ".join(said) + "."

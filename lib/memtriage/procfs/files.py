@@ -1,0 +1,165 @@
+"""Reading kernel files, and the errors that reading and parsing can end with.
+
+The kernel makes up most files of /proc while they are read, so their size is not known beforehand and a reader must go on until
+nothing comes any more. A file that vanished, one that may not be read and one that holds nonsense are three different answers.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+
+LIMIT = 8 * 1024 * 1024
+"""Bytes read of one file at most: 30 times the longest slabinfo seen, and still little on a host of 256 MiB."""
+
+current: str = ""
+"""The path being read at this moment, so that a time-out can name the file that blocked."""
+
+
+class ProcfsError(Exception):
+    """A kernel file could not be used. ``path`` names it, ``reason`` says why in words fit for an alert."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+
+class Missing(ProcfsError):
+    """This kernel, or this captured tree, does not have the file."""
+
+
+class Denied(ProcfsError):
+    """The file exists and may not be read by this user."""
+
+
+class Unreadable(ProcfsError):
+    """The file exists and reading it failed in another way, such as an I/O error or a process that ended meanwhile."""
+
+
+class Malformed(ProcfsError):
+    """The file was read and does not hold what its kernel document says."""
+
+
+_MISSING = {errno.ENOENT, errno.ENOTDIR, errno.ESRCH}
+_DENIED = {errno.EACCES, errno.EPERM}
+
+
+def failure(path: str, error: OSError) -> ProcfsError:
+    """Turns an ``OSError`` met at ``path`` into this library's error of the same meaning."""
+    if error.errno in _MISSING:
+        return Missing(path, "no such file")
+    if error.errno in _DENIED:
+        return Denied(path, "permission denied")
+    return Unreadable(path, os.strerror(error.errno) if error.errno else str(error))
+
+
+def read(root: str, name: str, limit: int = LIMIT) -> bytes:
+    """Returns the whole of ``root/name`` as bytes, at most ``limit`` of them.
+
+    Raises :class:`Missing`, :class:`Denied` or :class:`Unreadable`. A file longer than ``limit`` is :class:`Malformed`: no kernel
+    file is, and half a file would be taken for a whole one.
+    """
+    global current  # noqa: PLW0603 - one word for the time-out handler, which has no other way to know
+    path = os.path.join(root, name)
+    current = path
+    try:
+        # O_NONBLOCK: a captured tree may hold a FIFO, and opening one would wait for ever.
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            blocks: list[bytes] = []
+            size = 0
+            while True:
+                block = os.read(handle, 65536)
+                if not block:
+                    break
+                blocks.append(block)
+                size += len(block)
+                if size > limit:
+                    raise Malformed(path, f"longer than {limit} bytes")
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise failure(path, error) from None
+    except ValueError:  # a NUL byte in the path
+        raise Missing(path, "no such file") from None
+    current = ""
+    return b"".join(blocks)
+
+
+def listing(root: str, name: str = "") -> list[str]:
+    """Returns the names in the folder ``root/name``, unsorted. Raises like :func:`read`."""
+    global current  # noqa: PLW0603
+    path = os.path.join(root, name)
+    current = path
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise failure(path, error) from None
+    except ValueError:  # a NUL byte in the path
+        raise Missing(path, "no such file") from None
+    current = ""
+    return names
+
+
+def link(root: str, name: str) -> str:
+    """Returns the target of the symbolic link ``root/name``. Raises like :func:`read`; no link is :class:`Malformed`."""
+    path = os.path.join(root, name)
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        if error.errno == errno.EINVAL:
+            raise Malformed(path, "not a symbolic link") from None
+        raise failure(path, error) from None
+    except ValueError:  # a NUL byte in the path
+        raise Missing(path, "no such file") from None
+
+
+def text(raw: bytes) -> str:
+    """Decodes a name or a line from the kernel without ever failing; bytes that are not UTF-8 become ``\\xNN``."""
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def number(word: bytes) -> int | None:
+    """Returns the non-negative decimal number ``word``, or ``None``. Stricter than ``int``: no sign, blank, underscore or foreign digit.
+
+    Numbers of more than 20 digits do not fit the kernel's 64 bits and are not numbers here.
+    """
+    if word.isdigit() and len(word) <= 20:
+        return int(word)
+    return None
+
+
+def decimal(word: bytes) -> float | None:
+    """Returns the non-negative number ``digits.digits``, or ``None``. Stricter than ``float``: no sign, exponent, ``nan`` or ``inf``."""
+    whole, point, part = word.partition(b".")
+    if point and whole.isdigit() and part.isdigit() and len(word) <= 40:
+        return float(word)
+    return None
+
+
+def whole_lines(data: bytes) -> tuple[list[bytes], list[str]]:
+    """Returns the lines that end in a newline, and as text what stands after the last one: a line cut short, perhaps in a number."""
+    lines = data.split(b"\n")
+    tail = lines.pop()
+    return lines, [text(tail)] if tail.strip() else []
+
+
+def one_line(name: str, data: bytes) -> bytes:
+    """Returns the first line of a file that has only one. Raises :class:`Malformed` where it is empty or cut before its newline."""
+    line, newline, _ = data.partition(b"\n")
+    if not line.strip():
+        raise Malformed(name, "empty")
+    if not newline:
+        raise Malformed(name, "cut short: " + text(line[:60]))
+    return line
+
+
+def numbers(name: str, data: bytes, least: int) -> list[int]:
+    """Returns the numbers of a one-line file, ``least`` of them or more. Raises :class:`Malformed` where they are fewer or not numbers."""
+    line = one_line(name, data)
+    found = [number(word) for word in line.split()]
+    known = [value for value in found if value is not None]
+    if len(known) != len(found) or len(known) < least:
+        raise Malformed(name, f"not {least} numbers: " + text(line[:60]))
+    return known

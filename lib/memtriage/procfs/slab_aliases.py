@@ -1,0 +1,66 @@
+"""/sys/kernel/slab: which slab caches SLUB has merged into one (Documentation/ABI/testing/sysfs-kernel-slab; mm/slub.c).
+
+slabinfo shows one name for a merged cache, often not that of the cache's largest user. Here every name is a link to the cache's id, such as
+``:aA-0000192``; a cache that may not be merged is a folder. Needs SLUB, and CONFIG_SLUB_SYSFS since Linux 5.0. Listing needs no root.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from memtriage.procfs import files
+
+
+class Aliases(NamedTuple):
+    sys: str
+    """The folder that was read for /sys."""
+    groups: dict[str, list[str]]
+    """The names that share a cache, sorted, by the cache's id."""
+
+    def aliases(self, name: str) -> list[str]:
+        """Returns the other names that share the cache of ``name``, sorted; none where it has the cache for itself or is not known."""
+        for names in self.groups.values():
+            if name in names:
+                return [other for other in names if other != name]
+        return []
+
+    def reclaimable(self, name: str) -> bool | None:
+        """Says whether the cache counts as SReclaimable. Reads the cache's own file, for root only, where it is not merged: else ``None``."""
+        for target, names in self.groups.items():
+            if name in names:
+                return reclaim_account(target)
+        try:
+            data = files.read(self.sys, f"kernel/slab/{name.replace('/', '!')}/reclaim_account")
+        except files.ProcfsError:
+            return None
+        return {b"0": False, b"1": True}.get(data.strip())
+
+
+def reclaim_account(target: str) -> bool:
+    """Says whether an id, ``:flags-size`` or ``:size``, has flag ``a`` for SLAB_RECLAIM_ACCOUNT (create_unique_id in mm/slub.c)."""
+    flags, dash, _ = target.lstrip(":").partition("-")
+    return bool(dash) and "a" in flags
+
+
+def group(links: dict[str, str]) -> dict[str, list[str]]:
+    """Turns name -> id into id -> names, sorted."""
+    groups: dict[str, list[str]] = {}
+    for name in sorted(links):
+        groups.setdefault(links[name], []).append(name)
+    return groups
+
+
+def read(sys: str = "/sys") -> Aliases:
+    """Lists ``sys/kernel/slab`` and reads its links; nothing in it is opened. Raises :class:`~memtriage.procfs.files.ProcfsError`."""
+    links: dict[str, str] = {}
+    for name in files.listing(sys, "kernel/slab"):
+        if name.startswith(":"):
+            continue
+        try:
+            target = os.path.basename(files.link(sys, f"kernel/slab/{name}"))
+        except (files.Malformed, files.Missing):  # a cache of its own, or one that went away meanwhile
+            continue
+        if target.startswith(":"):
+            links[name] = target
+    return Aliases(sys, group(links))

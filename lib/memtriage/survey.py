@@ -1,0 +1,161 @@
+"""Reads from a host (or a captured tree) what accounting and diagnosis need. The same functions serve every check and command.
+
+Sources that a verdict does not depend on may be missing or denied: then their part of the answer is absent, and ``gaps`` says why.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import NamedTuple
+
+from memtriage import accounting, diagnosis
+from memtriage.procfs import files, meminfo, slabinfo
+
+
+class Memory(NamedTuple):
+    """The state of memory as it limits this host, or the cgroup the check runs in. Bytes."""
+
+    info: meminfo.Meminfo
+    book: accounting.Ledger
+    total: int
+    available: int
+    estimated: bool
+    limited_by: str | None
+    """The cgroup whose limit is the effective total, ``None`` for the host itself."""
+
+
+def page_size(proc: str, info: meminfo.Meminfo) -> int:
+    """Bytes of a page. Of a captured tree it is told by MemFree in bytes over nr_free_pages, both the same counter."""
+    own: int = os.sysconf("SC_PAGE_SIZE")
+    if os.path.abspath(proc) == "/proc":
+        return own
+    from memtriage.procfs import vmstat  # noqa: PLC0415 - only a captured tree needs it
+
+    try:
+        pages = vmstat.read(proc).get("nr_free_pages")
+    except files.ProcfsError:
+        return own
+    free = info.get("MemFree")
+    if not pages or not free:
+        return own
+    return min((4096, 8192, 16384, 65536), key=lambda size: abs(size - free / pages))
+
+
+def memory(proc: str, sys: str) -> Memory:
+    """Raises :class:`~memtriage.procfs.files.ProcfsError`, also for counters that contradict each other too much to be judged."""
+    info = meminfo.read(proc)
+    wrong = accounting.problem(info)
+    if wrong:
+        raise files.Malformed(os.path.join(proc, "meminfo"), wrong)
+    page = page_size(proc, info)
+    marks = None if info.get("MemAvailable") is not None else _watermarks(proc, page)
+    available, estimated = accounting.available(info, marks)
+    book = accounting.ledger(info, _extra(proc, sys, page))
+    found = Memory(info, book, book.total, available, estimated, None)
+    return _within_cgroup(found, proc, sys)
+
+
+def _watermarks(proc: str, page: int) -> accounting.Watermarks | None:
+    from memtriage.procfs import zoneinfo  # noqa: PLC0415 - only kernels before 3.14 need it
+
+    try:
+        zones = zoneinfo.read(proc).zones
+    except files.ProcfsError:
+        return None
+    return accounting.Watermarks(zoneinfo.low_watermark_pages(zones) * page, zoneinfo.reserve_pages(zones) * page)
+
+
+def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
+    from memtriage.procfs import arcstats, osrelease, sockstat, zram  # noqa: PLC0415 - slab_growth never comes here
+
+    version = arc = compressed = sockets = None
+    try:
+        version = osrelease.read(proc).version
+    except files.ProcfsError:
+        pass  # then VmallocUsed is left out rather than guessed
+    try:
+        arc = arcstats.read(proc).get("size")
+    except files.ProcfsError:
+        pass  # no ZFS here
+    try:
+        used = [device.mem_used_total for device in zram.read(sys)]
+        compressed = sum(used) if used else None
+    except files.ProcfsError:
+        pass  # no zram here
+    try:
+        sockets = sockstat.read(proc).memory_pages() * page
+    except files.ProcfsError:
+        pass  # no network in this namespace
+    return accounting.Extra(version is not None and version >= (5, 3), arc, compressed, sockets)
+
+
+def _within_cgroup(host: Memory, proc: str, sys: str) -> Memory:
+    from memtriage.procfs import cgroup  # noqa: PLC0415 - as above
+    from memtriage.procfs.pid import cgroup as membership  # noqa: PLC0415 - as above
+
+    try:
+        groups = cgroup.read_limits(sys, membership.read(proc, "self"))
+    except files.ProcfsError:
+        return host  # no cgroups here: the host is the limit
+    smallest = min((group for group in groups if group.limit is not None), key=lambda group: group.limit or 0, default=None)
+    if smallest is None or (smallest.limit or 0) >= host.total:
+        return host
+    # What the whole path can still have: the tightest of all limits on it, since each of them stops the process.
+    left = host.available
+    for group in groups:
+        if group.limit is not None and group.usage is not None:
+            cache = (group.inactive_file or 0) + (group.active_file or 0) + (group.slab_reclaimable or 0)
+            left = min(left, max(0, group.limit - max(0, group.usage - cache)))
+    return host._replace(total=smallest.limit or 0, available=left, limited_by=smallest.path)
+
+
+class Slab(NamedTuple):
+    """The slab caches by size, largest first; ``caches`` is empty and ``denied`` says why where they cannot be read."""
+
+    caches: list[diagnosis.Cache]
+    denied: files.ProcfsError | None
+    odd: list[str]
+
+
+def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
+    """Reads slabinfo and the alias links; only the ``details`` largest caches are asked whether they are reclaimable."""
+    from memtriage.procfs import slab_aliases  # noqa: PLC0415 - not needed while slabinfo is denied
+
+    try:
+        info = slabinfo.read(proc)
+    except files.ProcfsError as error:
+        return Slab([], error, [])
+    try:
+        links = slab_aliases.read(sys)
+    except files.ProcfsError:
+        links = None
+    caches = []
+    ordered = sorted(info.caches, key=lambda cache: (-cache.footprint(page), cache.name))
+    for place, cache in enumerate(ordered):
+        known = links.reclaimable(cache.name) if links and place < details else None
+        reclaimable = diagnosis.reclaimable_by_name(cache.name) if known is None else known
+        aliases = tuple(links.aliases(cache.name)) if links and place < details else ()
+        caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases))
+    return Slab(caches, None, info.odd)
+
+
+def groups(proc: str, page: int) -> list[diagnosis.Group]:
+    """Processes by program, largest first. Those that end while being read are left out; kernel threads hold nothing."""
+    from memtriage.procfs import pid  # noqa: PLC0415 - only an alarm asks for processes
+    from memtriage.procfs.pid import stat, statm  # noqa: PLC0415 - as above
+
+    found: dict[str, list[int]] = {}
+    for number in pid.pids(proc):
+        try:
+            process = stat.read(proc, number)
+            if process.rss_pages <= 0:
+                continue
+            pages = statm.read(proc, number)
+        except files.ProcfsError:
+            continue
+        entry = found.setdefault(process.comm, [0, 0, 0])
+        entry[0] += 1
+        entry[1] += pages.anon * page
+        entry[2] += pages.resident * page
+    listed = [diagnosis.Group(name, *entry) for name, entry in found.items()]
+    return sorted(listed, key=lambda group: (-group.anon, group.name))
