@@ -66,6 +66,8 @@ class Processes(nagiosplugin.Resource):
     def probe(self):
         chosen = self.args["metric"]
         self.count = count = processes.count(self.args["procfs"], processes.Filter.of(self.args), pss=chosen == "pss")
+        if chosen == "pss" and count.pss_unsupported:
+            raise plugin.Unsupported("this kernel has no smaps_rollup (it came with Linux 4.14): use -m rss")
         if chosen == "pss" and count.pss is None:
             raise plugin.Refused(f"the PSS of {count.pss_denied} of {count.procs} processes may not be read: run it as root (sudo -n)")
         rows = [("procs", count.procs, ""), ("threads", count.threads, ""), ("rss", count.rss, "B")]
@@ -120,7 +122,7 @@ class Each(plugin.Gauge):
 def judge(args):
     for name in ("warning", "critical"):
         try:
-            args[name] = args[name] and threshold.parse(args[name], UNITS[args["metric"]])
+            args[name] = None if args[name] is None else threshold.parse(args[name], UNITS[args["metric"]])
         except ValueError as wrong:
             raise options.Usage(f"--{name}: {wrong}") from None
     try:

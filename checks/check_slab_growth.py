@@ -63,7 +63,10 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def probe(self):
         args = self.args
-        self.now = slabtrack.read(args["procfs"], args["sysfs"])
+        try:
+            self.now = slabtrack.read(args["procfs"], args["sysfs"])
+        except slabtrack.NoSlab as lacking:
+            raise plugin.Unsupported(str(lacking)) from None
         folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())
         self.memory = state.remember(folder, "check_slab_growth", slabtrack.sample(args["procfs"], self.now))
         self.change = slabtrack.compare(self.now, self.memory.samples, args["window"], self.wanted)

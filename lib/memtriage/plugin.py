@@ -169,7 +169,8 @@ def _write(output: bytes) -> None:
 
 
 def _silence() -> None:
-    """Sends stderr to nowhere: Icinga 2 appends it to the output and reads perfdata out of it."""
+    """Sends stderr to nowhere: Icinga 2 appends it to the output and reads perfdata out of it. Raises where stdout is closed."""
+    os.fstat(1)  # otherwise the next file opened becomes stdout, and the answer vanishes into it with exit code 0
     try:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 2)

@@ -71,7 +71,8 @@ class Filter(NamedTuple):
     @classmethod
     def of(cls, options: dict[str, Any]) -> Filter:
         """From the check's options, which have the same names."""
-        return cls(*(options[name] for name in cls._fields[:6]), bool(options["no_kthreads"]), options["exclude"])
+        return cls(options["command"], options["args"], options["user"], options["state"], options["ppid"], options["cgroup"],
+                   bool(options["no_kthreads"]), options["exclude"])
 
     @property
     def words(self) -> str:
@@ -103,6 +104,7 @@ class Count:
         self.ages: list[float] = []
         self.pss: int | None = 0
         self.pss_denied = 0
+        self.pss_unsupported = False
         self.largest: Largest | None = None
 
 
@@ -146,7 +148,7 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
     return total
 
 
-def _add(total: Count, process: stat.Stat, page: int, age: float) -> None:
+def _add(total: Count, process: stat.PidStat, page: int, age: float) -> None:
     rss = max(0, process.rss_pages) * page
     total.procs += 1
     total.threads += process.num_threads
@@ -158,12 +160,14 @@ def _add(total: Count, process: stat.Stat, page: int, age: float) -> None:
         total.rss_max, total.largest = rss, Largest(process.pid, process.comm, rss)
 
 
-def _add_pss(total: Count, proc: str, process: stat.Stat) -> None:
+def _add_pss(total: Count, proc: str, process: stat.PidStat) -> None:
     if process.rss_pages <= 0:
         return  # zombies and kernel threads have no mappings
     try:
         value = smaps_rollup.read(proc, process.pid).get("Pss")
     except files.Missing:
+        if os.path.exists(os.path.join(proc, str(process.pid), "statm")):  # it has not ended: the kernel is older than 4.14
+            total.pss_unsupported = True
         return
     except files.ProcfsError:
         value = None
@@ -174,7 +178,7 @@ def _add_pss(total: Count, proc: str, process: stat.Stat) -> None:
         total.pss += value
 
 
-def _matches(proc: str, process: stat.Stat, wanted: Filter) -> bool:
+def _matches(proc: str, process: stat.PidStat, wanted: Filter) -> bool:
     if wanted.ppid is not None and process.ppid != wanted.ppid:
         return False
     if wanted.state and process.state not in wanted.state:
@@ -201,7 +205,7 @@ def _matches(proc: str, process: stat.Stat, wanted: Filter) -> bool:
     return True
 
 
-def _is_command(proc: str, process: stat.Stat, command: str) -> bool:
+def _is_command(proc: str, process: stat.PidStat, command: str) -> bool:
     if len(os.fsencode(command)) <= COMM:
         return process.comm == command
     argv = cmdline.read(proc, process.pid)
@@ -233,7 +237,7 @@ def _ours(proc: str) -> dict[Any, int]:
     return found
 
 
-def _wraps(proc: str, process: stat.Stat) -> bool:
+def _wraps(proc: str, process: stat.PidStat) -> bool:
     if process.comm == "nrpe":
         parent = stat.read(proc, process.ppid)
         return parent.comm == "nrpe" or "-i" in cmdline.read(proc, process.pid)

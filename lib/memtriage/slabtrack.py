@@ -9,11 +9,15 @@ from __future__ import annotations
 import zlib
 from typing import Callable, NamedTuple
 
-from memtriage import diagnosis, growth, survey
+from memtriage import accounting, diagnosis, growth, survey
 from memtriage.procfs import boot_id, dentry_state, files, inode_nr, meminfo, uptime
 from memtriage.state import Sample
 from memtriage.wording import label as plain_label
 from memtriage.wording import share, size
+
+
+class NoSlab(Exception):
+    """This kernel does not say how much slab it has."""
 
 
 class Now(NamedTuple):
@@ -33,8 +37,11 @@ def read(proc: str, sys: str) -> Now:
     """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo tells of slab."""
     info = meminfo.read(proc)
     total, ram = info.get("Slab"), info.get("MemTotal")
-    if not ram or total is None:
-        raise files.Malformed(f"{proc}/meminfo", "it has no usable MemTotal and Slab lines: cut short or not a meminfo file")
+    wrong = accounting.problem(info)
+    if wrong or not ram:
+        raise files.Malformed(f"{proc}/meminfo", wrong or "MemTotal is 0")
+    if total is None:
+        raise NoSlab("this kernel's meminfo has no Slab line")
     if total > ram:
         raise files.Malformed(f"{proc}/meminfo", f"Slab ({total} B) is larger than MemTotal ({ram} B)")
     unreclaimable = info.get("SUnreclaim")

@@ -78,12 +78,15 @@ def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
     except files.ProcfsError:
         pass  # no ZFS here
     try:
-        used = [device.mem_used_total for device in zram.read(sys)]
+        used = [device.mm_stat.mem_used_total for device in zram.read(sys)]
         compressed = sum(used) if used else None
     except files.ProcfsError:
         pass  # no zram here
     try:
-        sockets = sockstat.read(proc).memory_pages() * page
+        network = sockstat.read(proc)
+        pages = network.memory_pages
+        if pages is not None:
+            sockets = pages * page + (network.fragment_bytes or 0)
     except files.ProcfsError:
         pass  # no network in this namespace
     return accounting.Extra(version is not None and version >= (5, 3), arc, compressed, sockets)
@@ -155,7 +158,7 @@ def groups(proc: str, page: int) -> list[diagnosis.Group]:
             continue
         entry = found.setdefault(process.comm, [0, 0, 0])
         entry[0] += 1
-        entry[1] += pages.anon * page
-        entry[2] += pages.resident * page
+        entry[1] += pages.anon_pages * page
+        entry[2] += pages.resident_pages * page
     listed = [diagnosis.Group(name, *entry) for name, entry in found.items()]
     return sorted(listed, key=lambda group: (-group.anon, group.name))

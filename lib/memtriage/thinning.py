@@ -4,6 +4,7 @@ and their compact form as bytes, whose size is one of the bounds."""
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 LIMIT = 256 * 1024
@@ -47,11 +48,19 @@ def unsound(sample: Sample) -> str:
         return "the boot id of the sample is no short text"
     if type(uptime) not in (int, float) or not 0 <= uptime < 1e12:
         return "the uptime of the sample is no number of seconds"
-    if set(map(type, values)) - {str} or max(map(len, values), default=0) > TEXT:
+    if not _short(values):
         return "a key of the sample is no short text"
-    if set(map(type, values.values())) - {int} or not -(2**64) < min(values.values(), default=0) <= max(values.values(), default=0) < 2**64:
+    if not _whole(values.values()):
         return "a value of the sample is no whole number of 64 bits"
     return ""
+
+
+def _short(keys: Collection[object]) -> bool:
+    return all(type(key) is str and len(key) <= TEXT for key in keys)
+
+
+def _whole(values: Collection[Any]) -> bool:
+    return not values or (set(map(type, values)) == {int} and min(values) > -(2**64) and max(values) < 2**64)
 
 
 def placed(old: list[Sample], new: Sample) -> tuple[list[Sample], int]:
@@ -136,7 +145,10 @@ def _spread(ages: list[float], keep: list[int], fixed: set[int], fewer: int) -> 
 
 
 def _encoded(name: str, samples: list[Sample]) -> bytes:
-    keys = list(dict.fromkeys(key for sample in samples for key in sample.values))
+    union: dict[str, int] = {}
+    for sample in samples:
+        union.update(sample.values)
+    keys = list(union)
     boots = {boot: place for place, boot in enumerate(dict.fromkeys(sample.boot for sample in samples))}
     rows = [[boots[sample.boot], sample.uptime, *map(sample.values.get, keys)] for sample in samples]
     return json.dumps({"format": FORMAT, "name": name, "keys": keys, "boots": list(boots), "rows": rows}, separators=(",", ":")).encode()
@@ -153,7 +165,7 @@ def decoded(name: str, data: bytes) -> list[Sample]:
     if type(tree.get("format")) is not int or tree["format"] != FORMAT or tree.get("name") != name:
         raise LookupError
     keys, boots, rows = tree.get("keys"), tree.get("boots"), tree.get("rows")
-    if not (isinstance(keys, list) and isinstance(boots, list) and isinstance(rows, list)) or len(set(keys)) != len(keys):
+    if not (isinstance(keys, list) and isinstance(boots, list) and isinstance(rows, list)) or not _short(keys) or len(set(keys)) != len(keys):
         raise ValueError
     samples: list[Sample] = []
     for row in rows:
@@ -162,10 +174,9 @@ def decoded(name: str, data: bytes) -> list[Sample]:
         values = dict(zip(keys, row[2:]))
         if None in row:
             values = {key: value for key, value in values.items() if value is not None}
-        sample = Sample(boots[row[0]], row[1], values)
-        if unsound(sample):
+        if unsound(Sample(boots[row[0]], row[1], {})) or not _whole(values.values()):
             raise ValueError
-        samples.append(sample)
+        samples.append(Sample(boots[row[0]], row[1], values))
     return samples
 
 

@@ -1,6 +1,6 @@
 """/proc/spl/kstat/zfs/arcstats: the read cache of ZFS (OpenZFS, module/zfs/arc.c; zfs(4)).
 
-The ARC stands in no line of meminfo but for the part in slab caches, and MemAvailable does not count it. It gives memory back down to ``c_min``.
+The ARC stands in no line of meminfo but for its part in slab caches, and MemAvailable does not count it. It shrinks down to ``c_min``.
 """
 
 from __future__ import annotations

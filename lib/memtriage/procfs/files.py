@@ -80,8 +80,10 @@ def read(root: str, name: str, limit: int = LIMIT) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
+        current = ""
         raise failure(path, error) from None
     except ValueError:  # a NUL byte in the path
+        current = ""
         raise Missing(path, "no such file") from None
     current = ""
     return b"".join(blocks)
@@ -95,8 +97,10 @@ def listing(root: str, name: str = "") -> list[str]:
     try:
         names = os.listdir(path)
     except OSError as error:
+        current = ""
         raise failure(path, error) from None
     except ValueError:  # a NUL byte in the path
+        current = ""
         raise Missing(path, "no such file") from None
     current = ""
     return names

@@ -10,7 +10,7 @@ from memtriage.procfs import files
 class Osrelease(NamedTuple):
     text: str
     version: tuple[int, int] | None
-    """The first two numbers, ``None`` where it does not begin with them. Distributions carry newer features back: prefer to look for those."""
+    """The first two numbers, ``None`` where it does not begin with them. Distributions carry newer features back."""
 
 
 def parse(data: bytes) -> Osrelease:

@@ -1,7 +1,7 @@
 """/proc/pressure/memory and a control group's memory.pressure: time lost waiting for memory (Documentation/accounting/psi.rst).
 
-Since Linux 4.20, with CONFIG_PSI. Where it is built in and off (``psi=0``, the default of some distributions) the file is missing, or reading
-it fails with "Operation not supported", which is :class:`~memtriage.procfs.files.Unreadable`.
+Since Linux 4.20, with CONFIG_PSI. Where it is built in and off (``psi=0``, the default of some distributions) the file is missing, or
+reading it fails with "Operation not supported", which is :class:`~memtriage.procfs.files.Unreadable`.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class Aliases(NamedTuple):
         return []
 
     def reclaimable(self, name: str) -> bool | None:
-        """Says whether the cache counts as SReclaimable. Reads the cache's own file, for root only, where it is not merged: else ``None``."""
+        """Says whether the cache counts as SReclaimable. Of one not merged it reads ``reclaim_account``: ``None`` where only root may."""
         for target, names in self.groups.items():
             if name in names:
                 return reclaim_account(target)

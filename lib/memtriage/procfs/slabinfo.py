@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from memtriage.procfs.files import Malformed, number, read as read_file, text
+from memtriage.procfs.files import Malformed, number, text
+from memtriage.procfs.files import read as read_file
 
 
 class Cache(NamedTuple):

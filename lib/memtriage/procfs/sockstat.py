@@ -16,12 +16,14 @@ class Sockstat(NamedTuple):
     odd: list[str]
     """Lines that could not be understood, as text."""
 
+    @property
     def memory_pages(self) -> int | None:
         """Pages in the buffers of TCP and UDP sockets, IPv6 ones too; ``None`` where the kernel says neither."""
         found = [self.protocols.get(name, {}).get("mem") for name in ("TCP", "UDP")]
         known = [value for value in found if value is not None]
         return sum(known) if known else None
 
+    @property
     def fragment_bytes(self) -> int | None:
         """Bytes, not pages, of IPv4 fragments that wait for their other parts; ``None`` where the kernel does not say."""
         return self.protocols.get("FRAG", {}).get("memory")

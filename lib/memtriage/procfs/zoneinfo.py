@@ -90,7 +90,7 @@ def low_watermark_pages(zones: Iterable[Zone]) -> int:
 def reserve_pages(zones: Iterable[Zone]) -> int:
     """The kernel's totalreserve_pages, free memory that MemAvailable does not count (calculate_totalreserve_pages in mm/page_alloc.c).
 
-    By zone: the largest protection and the high watermark, at most what the zone has. Before Linux 3.9 present pages stand for managed ones.
+    By zone: the largest protection and the high watermark, at most what the zone has: its managed pages, before Linux 3.9 its present ones.
     """
     total = 0
     for zone in zones:

@@ -40,7 +40,8 @@ class Device(NamedTuple):
 def parse(data: bytes) -> MmStat:
     """Raises :class:`~memtriage.procfs.files.Malformed` where there are not at least seven numbers."""
     found = files.numbers("block/zram/mm_stat", data, 7)
-    return MmStat(*found[:7], found[7] if len(found) > 7 else None)
+    original, compressed, total, limit, most, same, compacted = found[:7]
+    return MmStat(original, compressed, total, limit, most, same, compacted, found[7] if len(found) > 7 else None)
 
 
 def read(sys: str = "/sys") -> list[Device]:

@@ -1,0 +1,71 @@
+"""What tests of several folders need: a folder any user can read, the distribution's Python, and in CI no excuse for a skipped test."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+EXCUSED = ("engine", "needs_root")
+"""Markers of the tests that may be skipped elsewhere, but not where MEMTRIAGE_CI says that all they need has been installed."""
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    outcome: Any = yield
+    report = outcome.get_result()
+    if report.skipped and not hasattr(report, "wasxfail") and os.environ.get("MEMTRIAGE_CI") and any(map(item.get_closest_marker, EXCUSED)):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} was skipped where everything it needs should be: {report.longrepr[2]}"
+
+
+@pytest.fixture(autouse=True)
+def _root_only(request: pytest.FixtureRequest) -> None:
+    if request.node.get_closest_marker("needs_root") and os.geteuid() != 0:
+        pytest.skip("needs root, to become another user")
+
+
+@pytest.fixture
+def public_path() -> Iterator[Path]:
+    """A folder that every user can enter, as pytest's own are not."""
+    folder = Path(tempfile.mkdtemp(prefix="memtriage-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def debian_python() -> str:
+    """The distribution's own Python with the distribution's own packages: what a plugin folder's checks run on."""
+    python = "/usr/bin/python3"
+    probe = "import sys, nagiosplugin, psutil; sys.exit(sys.version_info < (3, 9))"
+    if not os.path.exists(python):
+        pytest.skip("needs /usr/bin/python3")
+    done = subprocess.run([python, "-c", probe], env={"PATH": "/usr/bin:/bin"}, capture_output=True, timeout=30, check=False)
+    if done.returncode:
+        pytest.skip("needs /usr/bin/python3 >= 3.9 with python3-nagiosplugin and python3-psutil from the distribution")
+    return python
+
+
+@pytest.fixture(scope="session")
+def checkout(debian_python: str) -> Iterator[Path]:
+    """A copy of the checkout that every user can read and none but its owner write, with bytecode as ``make compile`` leaves it."""
+    folder = Path(tempfile.mkdtemp(prefix="memtriage-checkout-"))
+    copy_checkout(folder)
+    subprocess.run([debian_python, "-m", "compileall", "-q", folder / "lib", folder / "checks"], timeout=60, check=True)
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def copy_checkout(folder: Path) -> None:
+    """Copies what runs, links kept as links."""
+    for name in ("checks", "lib"):
+        shutil.copytree(ROOT / name, folder / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))

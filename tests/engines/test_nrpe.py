@@ -1,0 +1,181 @@
+"""What arrives when a real NRPE runs the checks as a user without rights."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.engines import nrpe
+from tests.engines.nrpe import Nrpe, direct
+
+pytestmark = pytest.mark.engine
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+SCENARIOS = sorted(path.parent.name for path in (ROOT / "tests" / "fixtures").glob("*/proc"))
+STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+
+
+@pytest.fixture(autouse=True)
+def _needs_nrpe() -> None:
+    if nrpe.programs() is None:
+        pytest.skip("needs NRPE: apt-get install nagios-nrpe-server nagios-nrpe-plugin")
+
+
+@pytest.fixture
+def daemon_folder(public_path: Path) -> Path:
+    folder = public_path / "nrpe"
+    folder.mkdir()
+    return folder
+
+
+def own_folder(parent: Path, name: str) -> Path:
+    """A folder that belongs to the user the daemon runs as."""
+    folder = parent / name
+    folder.mkdir(mode=0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, nrpe.user().pw_uid, nrpe.user().pw_gid)
+    return folder
+
+
+def shape(text: str) -> str:
+    """The words without the numbers, which change from one run to the next."""
+    first, _, rest = text.partition("\n")
+    labels = re.sub(r"=[^ ]*", "=", first.partition(" | ")[2])
+    return re.sub(r"[-+]?[0-9][0-9.,]*( [KMGT]iB| B)?", "#", first.partition(" | ")[0] + rest.partition(" | ")[0][:60]) + labels
+
+
+def state_word(text: str) -> int:
+    return STATES.index(text.split(" ")[1])
+
+
+def commands(checkout: Path, state: Path) -> dict[str, str]:
+    """Command lines for this very host."""
+    remember = {"check_slab_growth": f" --state-dir {state}"}
+    return {check: f"{checkout}/checks/{check}.py{remember.get(check, '')}" for check in CHECKS}
+
+
+def test_live_answers_are_those_of_the_command_itself(checkout: Path, public_path: Path, daemon_folder: Path) -> None:
+    lines = commands(checkout, own_folder(public_path, "state"))
+    with Nrpe(daemon_folder, lines) as daemon:
+        for check, line in lines.items():
+            daemon.ask(check)  # so that both runs that are compared find a history
+            for _ in range(5):  # the largest holder may change between two runs
+                through, itself = daemon.ask(check), direct(line)
+                if shape(through.out) == shape(itself.out):
+                    break
+            assert through.code == itself.code == state_word(through.out), through
+            assert shape(through.out) == shape(itself.out)
+            assert through.out.count("\n") == itself.out.count("\n") >= 2, through
+            assert through.out.count("|") == 1 and len(through.out) <= 4096, through
+
+
+@pytest.fixture(scope="module")
+def scenarios(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = Path(shutil.copytree(ROOT / "tests" / "fixtures", Path("/tmp") / f"memtriage-fixtures-{os.getpid()}", symlinks=True))
+    subprocess.run(["chmod", "-R", "a+rX", folder], timeout=60, check=True)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, daemon_folder: Path, scenarios: Path) -> None:
+    """Old clients too: what fits their 1,023 bytes with --short arrives whole; what does not loses its end, never the first line's perfdata."""
+    assert SCENARIOS
+    lines = {}
+    for scenario in SCENARIOS:
+        for check in CHECKS:
+            line = f"{checkout}/checks/{check}.py --procfs {scenarios}/{scenario}/proc"
+            for size in ("", " --short"):
+                lines[f"{scenario}-{check}{size.strip()}"] = line + size
+    with Nrpe(daemon_folder, lines) as daemon:
+        for number, (name, line) in enumerate(lines.items()):
+            def remember(who: str) -> str:
+                return str(own_folder(public_path, f"{number}{who}"))  # noqa: B023
+
+            slab = "check_slab_growth" in name
+            itself = direct(line, **({"MEMTRIAGE_STATE_DIR": remember("direct")} if slab else {}))
+            assert itself.code == state_word(itself.out), itself
+            through = daemon.ask(name)
+            if not slab:  # its state folder is part of its words
+                assert through == itself, name
+            assert through.code == state_word(through.out), through
+            if "--short" in name:
+                old = daemon.ask(name, "-2")
+                assert old == daemon.ask(name), name
+                assert len(old.out) <= 1000, name
+
+
+def test_slab_says_which_right_is_missing_and_how_to_get_it(checkout: Path, public_path: Path, daemon_folder: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to run the daemon as nobody")
+    line = commands(checkout, own_folder(public_path, "state"))["check_slab_growth"]
+    with Nrpe(daemon_folder, {"slab": line, "short": line + " --short"}) as daemon:
+        for name in ("slab", "short"):
+            answer = daemon.ask(name)
+            assert answer.code == 0, answer
+            assert "caches unnamed without root" in answer.out.split(" | ")[0]
+            assert "/proc/slabinfo" in answer.out and "NOPASSWD" in answer.out, answer
+
+
+@pytest.fixture
+def sudo_allows(public_path: Path) -> Iterator[Path]:
+    """Gives the daemon's user the one right that the docs name, for the time of one test."""
+    if shutil.which("sudo") is None or not Path("/etc/sudoers.d").is_dir():
+        pytest.skip("needs sudo")
+    rule = Path(f"/etc/sudoers.d/memtriage-test-{os.getpid()}")
+    draft = public_path / "sudoers"
+    command = public_path / "plugins" / "check_slab_growth"
+    draft.write_text(f"{nrpe.user().pw_name} ALL=(root) NOPASSWD: {command}\n")
+    draft.chmod(0o440)
+    subprocess.run(["visudo", "-cf", draft], timeout=20, check=True, capture_output=True)
+    try:
+        shutil.copy(draft, rule)
+        rule.chmod(0o440)
+        yield command
+    finally:
+        rule.unlink(missing_ok=True)
+
+
+@pytest.mark.needs_root
+def test_slab_by_sudo_names_the_caches(checkout: Path, daemon_folder: Path, sudo_allows: Path) -> None:
+    if not os.access("/proc/slabinfo", os.R_OK):
+        pytest.skip("needs /proc/slabinfo")
+    sudo_allows.parent.mkdir()
+    state = daemon_folder.parent / "root-state"
+    # Arguments are allowed since the rule names none; a plugin folder's entry is a link into the checkout.
+    sudo_allows.symlink_to(checkout / "checks" / "check_slab_growth.py")
+    with Nrpe(daemon_folder, {"slab": f"sudo -n {sudo_allows} --state-dir {state}"}) as daemon:
+        answer = daemon.ask("slab")
+    assert answer.code == 0, answer
+    assert "unnamed" not in answer.out and "slab cache '" in answer.out.split(" | ")[0], answer
+    assert re.search(r" s_[a-z0-9_]+=[0-9]+B", answer.out), answer
+
+
+def test_no_home_and_no_state_folder_is_said(checkout: Path, daemon_folder: Path) -> None:
+    if nrpe.user().pw_dir != "/nonexistent" or os.path.exists("/nonexistent"):
+        pytest.skip("needs root, and a user nobody whose home does not exist")
+    if os.path.exists("/var/lib/memtriage"):
+        pytest.skip("/var/lib/memtriage exists on this host")
+    with Nrpe(daemon_folder, {"slab": f"{checkout}/checks/check_slab_growth.py"}) as daemon:
+        answer = daemon.ask("slab")
+    assert answer.code == 3, answer
+    assert "/nonexistent" in answer.out.split(" | ")[0] and "state not saved" in answer.out.split(" | ")[0], answer
+    assert "--state-dir" in answer.out, answer
+
+
+def test_what_cannot_start_is_unknown(checkout: Path, public_path: Path, daemon_folder: Path) -> None:
+    alone = {}
+    for check in CHECKS:
+        shutil.copy(checkout / "checks" / (check + ".py"), public_path)  # without the library
+        alone[check] = f"{public_path}/{check}.py"
+        alone["no_python_" + check] = f"env PATH=/nonexistent /bin/sh {checkout}/checks/{check}.py".replace("env ", "/usr/bin/env ")
+    with Nrpe(daemon_folder, alone) as daemon:
+        for name in alone:
+            answer = daemon.ask(name)
+            assert answer.code == 3, answer
+            assert re.fullmatch(r"(FREE_MEM|SLAB_GROWTH|PROC_COUNT) UNKNOWN - cannot (start|run): .*\n", answer.out), answer
