@@ -16,6 +16,9 @@ Never counts itself, what wraps it (sh, sudo, nrpe) or anything it started.
 """
 
 try:
+    import gc
+
+    gc.disable()  # a run this short frees nothing: 2 ms
     import nagiosplugin
     from memtriage import options, plugin, processes, threshold
     from memtriage.wording import clean, duration, size

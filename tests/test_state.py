@@ -21,7 +21,6 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
 from memtriage import state
 from memtriage.state import LIMIT, Memory, Sample, default_folder, remember
 from memtriage.thinning import MOST, SHARE, decoded, fitted, placed, thinned
@@ -143,7 +142,10 @@ def test_only_the_user_may_read_or_write(folder: str) -> None:
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
-    assert {name: stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in os.listdir(folder)} == {"c.json": 0o600, "c.lock": 0o600}
+    assert {name: stat.S_IMODE(os.stat(os.path.join(folder, name)).st_mode) for name in os.listdir(folder)} == {
+        "c.json": 0o600,
+        "c.lock": 0o600,
+    }
 
 
 def test_a_folder_others_can_write_to_is_refused(folder: str) -> None:
@@ -169,7 +171,9 @@ def test_a_symlinked_folder_is_refused(tmp_path: Path, which: str, dangling: boo
         folder.symlink_to(real / ME)
     memory = remember(str(folder) + suffix, "c", at(2))
     assert uptimes(memory) == [2] and not memory.stored
-    assert fits(memory, r"^state not saved: .*is a symbolic link or not what belongs there; remove it or give another --state-dir; no memory")
+    assert fits(
+        memory, r"^state not saved: .*is a symbolic link or not what belongs there; remove it or give another --state-dir; no memory"
+    )
     assert not list(tmp_path.rglob("c.*"))
 
 
@@ -466,7 +470,12 @@ def test_a_sample_that_is_none_is_refused(folder: str, sample: Sample, words: st
 def test_a_lock_held_by_another_process(folder: str) -> None:
     filled(folder, 1)
     holder = subprocess.Popen(
-        [sys.executable, "-c", "import fcntl,sys; f=open(sys.argv[1]); fcntl.flock(f,2); print(flush=True); sys.stdin.read()", f"{folder}/c.lock"],
+        [
+            sys.executable,
+            "-c",
+            "import fcntl,sys; f=open(sys.argv[1]); fcntl.flock(f,2); print(flush=True); sys.stdin.read()",
+            f"{folder}/c.lock",
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )
@@ -478,7 +487,9 @@ def test_a_lock_held_by_another_process(folder: str) -> None:
         memory = remember(folder, "c", at(2), deadline_s=0.3)
         assert 0.28 < time.monotonic() - start < 0.8
         assert uptimes(memory) == [1, 2] and not memory.stored and raw(folder) == before
-        assert fits(memory, f"^state not saved: {folder}/c.lock was held by another run for 0.3 s; look for one that hangs; old samples used$")
+        assert fits(
+            memory, f"^state not saved: {folder}/c.lock was held by another run for 0.3 s; look for one that hangs; old samples used$"
+        )
         start = time.monotonic()
         assert not remember(folder, "c", at(2), deadline_s=0).stored
         assert time.monotonic() - start < 0.2
@@ -492,7 +503,10 @@ def test_twenty_at_once(folder: str) -> None:
     code += "; sys.exit(not m.stored or m.problem is not None or not any(s.uptime == float(n) for s in m.samples))"
     start = time.monotonic()
     moments = random.sample(range(100, 120), 20)
-    runs = [subprocess.Popen([sys.executable, "-SEc", f"import sys; sys.path.insert(0, {LIB!r}); {code}", folder, str(n)], stdout=-1) for n in moments]
+    runs = [
+        subprocess.Popen([sys.executable, "-SEc", f"import sys; sys.path.insert(0, {LIB!r}); {code}", folder, str(n)], stdout=-1)
+        for n in moments
+    ]
     answers = [(run.communicate()[0], run.returncode) for run in runs]
     assert [code for _, code in answers] == [0] * 20, answers
     assert time.monotonic() - start < 8
@@ -570,7 +584,9 @@ def test_another_time_line_is_set_aside(folder: str) -> None:
     before = raw(folder)
     memory = remember(folder, "c", at(50))
     assert uptimes(memory) == [10, 50] and memory.stored and raw(folder, ".damaged") == before
-    assert fits(memory, r"^2 stored samples of this boot lie in its future \(restored snapshot or captured tree\); old file kept as .*c.damaged$")
+    assert fits(
+        memory, r"^2 stored samples of this boot lie in its future \(restored snapshot or captured tree\); old file kept as .*c.damaged$"
+    )
     assert remember(folder, "c", at(60)) == Memory([at(10), at(50), at(60)], None, True)
 
 
@@ -589,9 +605,19 @@ def test_the_state_knows_no_wall_clock() -> None:
 
 
 def test_imports_are_cheap() -> None:
-    code = f"import sys, os, json, typing, collections.abc; a=set(sys.modules); sys.path.insert(0, {LIB!r}); import memtriage.state; print(set(sys.modules)-a)"
+    code = f"import sys, os, json, typing, collections.abc; a=set(sys.modules); sys.path.insert(0, {LIB!r}); "
+    code += "import memtriage.state; print(set(sys.modules)-a)"
     done = subprocess.run([sys.executable, "-SEc", code], capture_output=True, text=True, check=True)
-    assert ast.literal_eval(done.stdout) <= {"memtriage", "memtriage.state", "memtriage.thinning", "fcntl", "errno", "time", "stat", "__future__"}
+    assert ast.literal_eval(done.stdout) <= {
+        "memtriage",
+        "memtriage.state",
+        "memtriage.thinning",
+        "fcntl",
+        "errno",
+        "time",
+        "stat",
+        "__future__",
+    }
 
 
 def history(interval: float, length: float) -> list[Sample]:
@@ -643,7 +669,10 @@ def test_reboots_all_the_time() -> None:
 
 @settings(max_examples=60, deadline=None)
 @given(
-    st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 1e6), st.dictionaries(st.sampled_from("xyz"), st.integers(-(2**63), 2**64 - 1))), max_size=60),
+    st.lists(
+        st.tuples(st.sampled_from("abc"), st.floats(0, 1e6), st.dictionaries(st.sampled_from("xyz"), st.integers(-(2**63), 2**64 - 1))),
+        max_size=60,
+    ),
     st.integers(1, 40),
 )
 def test_whatever_comes_order_and_bounds_hold(rows: list[tuple[str, float, dict[str, int]]], most: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import argparse
 import os
-from typing import Any, Callable, NamedTuple, NoReturn
+from typing import Any, Callable, NamedTuple
 
 from memtriage import __version__, threshold
 
@@ -83,20 +82,12 @@ def complete(own: tuple[Option, ...]) -> tuple[Option, ...]:
     return own + _FIRST + _LAST
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise Usage(message)
-
-
 def parse(name: str, about: str, table: tuple[Option, ...], argv: list[str]) -> Namespace:
-    """Reads ``argv`` strictly: no abbreviation, no unknown option, no stray word. Raises :class:`Usage`."""
-    parser = _Parser(prog="check_" + name.lower(), add_help=False, allow_abbrev=False)
-    for option in table:
-        if option.metavar:
-            parser.add_argument(*option.flags, dest=option.name, default=option.default)
-        else:
-            parser.add_argument(*option.flags, dest=option.name, action="count", default=0)
-    found = vars(parser.parse_args(argv))
+    """Reads ``argv`` strictly: no abbreviation, no unknown option, no stray word. Raises :class:`Usage`.
+
+    Not argparse, which takes ``-w -5:5`` for an option without a value, and whose first parser costs 2.5 ms, translations included.
+    """
+    found = _words(table, argv)
     for wanted, text in (("help", help_text(name, about, table)), ("version", f"check_{name.lower()} {__version__}\n")):
         if found[wanted]:
             usage = Usage(wanted)
@@ -116,6 +107,32 @@ def parse(name: str, about: str, table: tuple[Option, ...], argv: list[str]) -> 
             _ordered(option, values)
     values["sysfs"] = values["sysfs"] or _sysfs(values["procfs"])
     return values
+
+
+def _words(table: tuple[Option, ...], argv: list[str]) -> Namespace:
+    """Each option's text as given last (or its default), and for switches how often they were given."""
+    known = {flag: option for option in table for flag in option.flags}
+    found: Namespace = {option.name: option.default if option.metavar else 0 for option in table}
+    words = list(argv)
+    while words:
+        word = words.pop(0)
+        flag, equals, value = word.partition("=") if word.startswith("--") else (word[:2], word[2:], word[2:])
+        option = known.get(flag)
+        if option is None:
+            raise Usage(f"unknown option {word}" if word.startswith("-") else f"stray word {word}")
+        if not option.metavar:
+            if equals and word.startswith("--"):
+                raise Usage(f"{flag} takes no value")
+            found[option.name] += 1
+            if equals:  # -vv
+                words.insert(0, "-" + value)
+            continue
+        if not equals:
+            if not words:
+                raise Usage(f"{flag} needs a value: {option.metavar}")
+            value = words.pop(0)
+        found[option.name] = value
+    return found
 
 
 def _ordered(option: Option, values: Namespace) -> None:

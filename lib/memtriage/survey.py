@@ -9,7 +9,7 @@ import os
 from typing import NamedTuple
 
 from memtriage import accounting, diagnosis
-from memtriage.procfs import files, meminfo, slabinfo
+from memtriage.procfs import files, meminfo, slab_aliases, slabinfo
 
 
 class Memory(NamedTuple):
@@ -66,22 +66,17 @@ def _watermarks(proc: str, page: int) -> accounting.Watermarks | None:
 
 
 def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
-    from memtriage.procfs import arcstats, osrelease, sockstat, zram  # noqa: PLC0415 - slab_growth never comes here
+    from memtriage.procfs import osrelease, sockstat  # noqa: PLC0415 - slab_growth never comes here
 
     version = arc = compressed = sockets = None
     try:
         version = osrelease.read(proc).version
     except files.ProcfsError:
         pass  # then VmallocUsed is left out rather than guessed
-    try:
-        arc = arcstats.read(proc).get("size")
-    except files.ProcfsError:
-        pass  # no ZFS here
-    try:
-        used = [device.mm_stat.mem_used_total for device in zram.read(sys)]
-        compressed = sum(used) if used else None
-    except files.ProcfsError:
-        pass  # no zram here
+    if os.path.exists(os.path.join(proc, "spl/kstat/zfs/arcstats")):
+        arc = _arc(proc)
+    if os.path.exists(os.path.join(sys, "block/zram0")):
+        compressed = _zram(sys)
     try:
         network = sockstat.read(proc)
         pages = network.memory_pages
@@ -90,6 +85,24 @@ def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
     except files.ProcfsError:
         pass  # no network in this namespace
     return accounting.Extra(version is not None and version >= (5, 3), arc, compressed, sockets)
+
+
+def _arc(proc: str) -> int | None:
+    from memtriage.procfs import arcstats  # noqa: PLC0415 - few hosts have ZFS
+
+    try:
+        return arcstats.read(proc).get("size")
+    except files.ProcfsError:
+        return None
+
+
+def _zram(sys: str) -> int | None:
+    from memtriage.procfs import zram  # noqa: PLC0415 - few hosts have zram
+
+    try:
+        return sum(device.mm_stat.mem_used_total for device in zram.read(sys))
+    except files.ProcfsError:
+        return None
 
 
 def _within_cgroup(host: Memory, proc: str, sys: str) -> Memory:
@@ -121,25 +134,27 @@ class Slab(NamedTuple):
 
 
 def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
-    """Reads slabinfo and the alias links; only the ``details`` largest caches are asked whether they are reclaimable."""
-    from memtriage.procfs import slab_aliases  # noqa: PLC0415 - not needed while slabinfo is denied
-
+    """Reads slabinfo, and for the ``details`` largest caches what /sys says of them: other names, and whether they are reclaimable."""
     try:
         info = slabinfo.read(proc)
     except files.ProcfsError as error:
         return Slab([], error, [])
-    try:
-        links = slab_aliases.read(sys)
-    except files.ProcfsError:
-        links = None
-    caches = []
     ordered = sorted(info.caches, key=lambda cache: (-cache.footprint(page), cache.name))
+    links = _links(sys)
+    caches = []
     for place, cache in enumerate(ordered):
         known = links.reclaimable(cache.name) if links and place < details else None
         reclaimable = diagnosis.reclaimable_by_name(cache.name) if known is None else known
         aliases = tuple(links.aliases(cache.name)) if links and place < details else ()
         caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases))
     return Slab(caches, None, info.odd)
+
+
+def _links(sys: str) -> slab_aliases.Aliases | None:
+    try:
+        return slab_aliases.read(sys)
+    except files.ProcfsError:
+        return None  # a kernel with SLAB or SLOB, or a captured tree without /sys
 
 
 def groups(proc: str, page: int) -> list[diagnosis.Group]:

@@ -165,7 +165,9 @@ def decoded(name: str, data: bytes) -> list[Sample]:
     if type(tree.get("format")) is not int or tree["format"] != FORMAT or tree.get("name") != name:
         raise LookupError
     keys, boots, rows = tree.get("keys"), tree.get("boots"), tree.get("rows")
-    if not (isinstance(keys, list) and isinstance(boots, list) and isinstance(rows, list)) or not _short(keys) or len(set(keys)) != len(keys):
+    if not (isinstance(keys, list) and isinstance(boots, list) and isinstance(rows, list)):
+        raise ValueError
+    if not _short(keys) or len(set(keys)) != len(keys):
         raise ValueError
     samples: list[Sample] = []
     for row in rows:

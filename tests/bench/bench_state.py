@@ -18,7 +18,9 @@ def cpu_ms(rounds: int = 40) -> tuple[float, float, int]:
     file = os.path.join(folder, "bench.json")
 
     def sample(moment: int) -> Sample:
-        return Sample("0c9d2f0e-7f34-4d27-9c52-2b7d8bb1a1c5", moment * 60.0, {f"cache_{key:03}": 10**8 + 7919 * moment * key for key in range(92)})
+        return Sample(
+            "0c9d2f0e-7f34-4d27-9c52-2b7d8bb1a1c5", moment * 60.0, {f"cache_{key:03}": 10**8 + 7919 * moment * key for key in range(92)}
+        )
 
     def median(times: list[float]) -> float:
         return sorted(times)[len(times) // 2] * 1000
