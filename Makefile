@@ -30,12 +30,16 @@ lint: $(VENV)/installed $(VENV)/linters  ## style, types, and who may import who
 	bash -n .ci/run
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
+	$(BIN)/python docs/help.py --check
 
 bench: $(VENV)/installed  ## what a check costs
-	$(BIN)/python -m pytest -s tests/bench $(ARGS)
+	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit; done
 
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
+
+docs: $(VENV)/installed  ## each check's --help into its page
+	$(BIN)/python docs/help.py
 
 compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
 	$(PYTHON) -m compileall -q lib/memtriage checks
@@ -68,4 +72,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test lint bench fuzz compile dist clean
+.PHONY: help run test lint bench fuzz docs compile dist clean
