@@ -77,7 +77,9 @@ class FreeMemory(nagiosplugin.Resource):
         parts = {name: value for name, value in memory.book.parts.items() if name != "free"}
         if state or self.args["verbose"] or max(parts, key=parts.get).startswith("slab"):
             slab = survey.slab(proc, self.args["sysfs"], page)
-        groups = survey.groups(proc, page) if state or self.args["verbose"] else []
+        groups = survey.groups(proc, page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
+        if memory.limited_by:
+            return slab, groups, diagnosis.limit_culprit(memory.limited_by, memory.total, groups)
         locked = memory.info.get("Mlocked") or 0
         return slab, groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
 
@@ -85,8 +87,8 @@ class FreeMemory(nagiosplugin.Resource):
         memory = self.memory
         self.found = self.findings(state)
         culprit = self.found[2]
-        where = f"the limit of cgroup '{clean(memory.limited_by, 40)}', " if memory.limited_by else ""
-        words = f"{percent(100 * memory.available / memory.total)} of {where}{size(memory.total)} available ({size(memory.available)}"
+        limit = " cgroup limit" if memory.limited_by else ""
+        words = f"{percent(100 * memory.available / memory.total)} of {size(memory.total)}{limit} available ({size(memory.available)}"
         words += ", estimated)" if memory.estimated else ")"
         if self.swap_share() >= 80 or self.args["swap_warning"] or self.args["swap_critical"]:
             words += f", swap {percent(self.swap_share())} used"
@@ -101,7 +103,8 @@ class FreeMemory(nagiosplugin.Resource):
     def details(self, state):
         slab, groups, culprit = self.found
         memory = self.memory
-        lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups)}"]
+        host = memory.limited_by is None
+        lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups) if host else ''}".rstrip()]
         lines += [f"Source contradicts itself: {note}." for note in memory.book.notes]
         if slab.denied and (culprit.part.startswith("slab") or self.args["verbose"]):
             lines.append(plugin.slab_remedy(slab.denied, "check_free_mem"))

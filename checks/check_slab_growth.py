@@ -96,8 +96,8 @@ class SlabGrowth(nagiosplugin.Resource):
         if state_now and self.growth_alarms():
             head = f"{change.suspect_words} grows {size(change.suspect.per_hour)}/h over {duration(change.span)}; {level}"
         elif state_now:
-            held = f"largest: {self.largest_unreclaimable()}" if largest else "caches unnamed"
-            head = f"unreclaimable slab holds {percent(100 * now.unreclaimable / now.ram)} of RAM ({size(now.unreclaimable)}); {held}"
+            held = f"; largest: {self.largest_unreclaimable()}" if largest else ""
+            head = f"unreclaimable slab holds {percent(100 * now.unreclaimable / now.ram)} of RAM ({size(now.unreclaimable)}){held}"
         elif change.fastest:
             rate = change.rates[change.fastest.name]
             kind = "reclaimable" if change.fastest.reclaimable else "unreclaimable"
@@ -108,7 +108,7 @@ class SlabGrowth(nagiosplugin.Resource):
         else:
             head = f"{level}; growth is said from the second run on"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
-        return head + ("; caches unnamed without root" if now.slab.denied else "")
+        return head + (f"; caches unnamed (slabinfo: {now.slab.denied.reason})" if now.slab.denied else "")
 
     def growth_alarms(self):
         limits = (self.args["warning"], self.args["critical"])

@@ -23,7 +23,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memtriage import state
 from memtriage.state import LIMIT, Memory, Sample, default_folder, remember
-from memtriage.thinning import MOST, SHARE, decoded, fitted, placed, thinned
+from memtriage.thinning import MOST, SHARE, _ages, decoded, fitted, placed, thinned
 
 ROOT = os.geteuid() == 0
 ME = str(os.geteuid())
@@ -139,6 +139,8 @@ def test_only_the_user_may_read_or_write(folder: str) -> None:
     before = os.umask(0)
     try:
         filled(folder, 1, 2)
+        os.umask(0o277)
+        filled(folder, 3)
     finally:
         os.umask(before)
     assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
@@ -515,6 +517,9 @@ def test_twenty_at_once(folder: str) -> None:
 
 def test_killed_in_the_middle_of_writing(folder: str) -> None:
     code = f"import sys; sys.path.insert(0, {LIB!r}); from memtriage.state import *\n"
+    # Portions and pauses, so that a kill meets a write on any disk; and short writes must do no harm anyway.
+    code += "import os, time\nwrite = os.write\n"
+    code += "os.write = lambda handle, data: write(handle, data[:4096]) + (time.sleep(0.0005) or 0)\n"
     code += "v = {'key%d' % i: 10**12 + i for i in range(2000)}\nn = float(sys.argv[2])\n"
     code += "while True:\n    n += 1; m = remember(sys.argv[1], 'c', Sample('b', n, v)); assert m.stored and not m.problem, m.problem\n"
     code += "    print(n, flush=True)\n"
@@ -536,6 +541,29 @@ def test_killed_in_the_middle_of_writing(folder: str) -> None:
         last = samples[-1].uptime
     assert leftovers, "no kill met a write: the test proves nothing"
     assert not os.path.exists(os.path.join(folder, "c.damaged"))
+
+
+def test_the_new_file_is_on_the_disk_before_it_takes_the_name(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(folder, 1)
+    calls: list[str] = []
+    fsync, rename = os.fsync, os.rename
+
+    def watched_fsync(handle: int) -> None:
+        calls.append("fsync folder" if stat.S_ISDIR(os.fstat(handle).st_mode) else f"fsync {os.fstat(handle).st_size > 0}")
+        fsync(handle)
+
+    def watched_rename(source: str, target: str, **where: int) -> None:
+        calls.append(f"{source} to {target}")
+        rename(source, target, **where)
+
+    monkeypatch.setattr(os, "fsync", watched_fsync)
+    monkeypatch.setattr(os, "rename", watched_rename)
+    filled(folder, 2)
+    assert calls == ["fsync True", "c.new to c.json", "fsync folder"]
+    calls.clear()
+    Path(folder, "c.json").write_bytes(b"half")
+    assert remember(folder, "c", at(3)).stored
+    assert calls == ["fsync True", "c.json to c.damaged", "c.new to c.json", "fsync folder"]
 
 
 def test_descriptors_are_closed_and_not_inherited(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -654,6 +682,10 @@ def test_samples_of_more_than_eight_days_go_but_the_last_run_stays() -> None:
     assert [sample.boot for sample in thinned([at(0), at(1, "b"), at(30 * day, "b")])] == ["boot-1", "b", "b"]
 
 
+def test_the_age_of_an_earlier_boot_is_what_it_must_be_at_least() -> None:
+    assert _ages([at(70, "a"), at(100, "a"), at(1, "b"), at(30, "b"), at(50)]) == [110, 80, 79, 50, 0]
+
+
 def test_reboots_all_the_time() -> None:
     samples: list[Sample] = []
     for boot in range(100):
@@ -700,6 +732,12 @@ def test_many_keys_cost_samples_and_not_the_bound(folder: str) -> None:
         assert len(raw(folder)) <= LIMIT
     stored = decoded("c", raw(folder))
     assert 12 < len(stored) < 30 and stored[0].uptime == 0 and stored[-1].uptime == 59
+
+
+def test_a_sample_that_leaves_no_room_for_others_is_cut_too() -> None:
+    sample = at(1, **{f"process_{key}": key * 1000 for key in range(5000)})
+    data, cut = fitted("c", [sample], sample)
+    assert 0 < cut < 5000 and len(data) <= SHARE
 
 
 def test_a_sample_too_large_loses_its_smallest_values(folder: str) -> None:

@@ -91,7 +91,19 @@ def culprit(book: Ledger, caches: list[Cache], groups: list[Group], short: bool,
         if top.anon * 10 >= size:
             return Culprit(part, f"{top.words}, {wording.size(min(top.anon, size))}", top.anon, meaning)
         words = f"processes, no program above 10% (largest: {top.words})"
+    elif part == "anon" and short:
+        words = "processes this check cannot see (/proc with hidepid, or another PID namespace)"
     return Culprit(part, f"{words} {wording.size(size)}", size, meaning)
+
+
+def limit_culprit(path: str, limit: int, groups: list[Group]) -> Culprit:
+    """Inside a limited cgroup: the limit itself, and who in that cgroup holds most of it."""
+    words = f"cgroup limit of '{wording.clean(path, 40)}'"
+    top = max(groups, key=lambda group: group.anon, default=None)
+    if top is not None and top.anon * 10 >= limit:
+        return Culprit("cgroup", f"{words}, most held by {top.words}", top.anon, "The limit of a cgroup is reached, not the host's memory.")
+    return Culprit("cgroup", f"{words}, no process group in it above 10%", limit,
+                   "The limit of a cgroup, not the host's memory: files, shared or kernel memory charged to it.")
 
 
 def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
@@ -99,11 +111,11 @@ def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
     total, said = book.total, []
     if not found.part.startswith("slab"):
         slab = sum(book.parts.get(name, 0) for name in ("slab_reclaimable", "slab_unreclaimable", "slab"))
-        said.append(f"slab {wording.share(slab, total)}")
+        said.append(f"slab ({wording.share(slab, total)})")
     if found.part != "anon" and "anon" in book.parts:
         top = max(groups, key=lambda group: group.anon, default=None)
         largest = f", largest {top.words}" if top else ""
-        said.append(f"all processes {wording.share(book.parts['anon'], total)}{largest}")
+        said.append(f"processes ({wording.share(book.parts['anon'], total)}{largest})")
     if found.part != "unaccounted":
-        said.append(f"no counter explains {wording.share(max(0, book.parts.get('unaccounted', 0)), total)}")
-    return "Not: " + "; ".join(said) + "."
+        said.append(f"memory no counter explains ({wording.share(max(0, book.parts.get('unaccounted', 0)), total)})")
+    return "It is not " + ", not ".join(said) + "."

@@ -9,6 +9,7 @@ import os
 import re
 from typing import Any, NamedTuple
 
+from memtriage import survey
 from memtriage.procfs import files, uptime
 from memtriage.procfs.pid import cgroup as pid_cgroup
 from memtriage.procfs.pid import cmdline, smaps_rollup, stat, status
@@ -111,7 +112,7 @@ class Count:
 def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
     """Counts. Raises :class:`~memtriage.procfs.files.ProcfsError` where /proc itself cannot be read; who ends meanwhile is not counted."""
     total = Count()
-    page, ticks = os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")
+    page, ticks = survey.page_size(proc), os.sysconf("SC_CLK_TCK")
     now = uptime.read(proc).up_s
     ours = _ours(proc)
     short = os.fsencode(wanted.command)[:COMM] if wanted.command else b""
@@ -198,9 +199,8 @@ def _matches(proc: str, process: stat.PidStat, wanted: Filter) -> bool:
         if ids is None or ids[1] != wanted.user:
             return False
     if wanted.cgroup is not None:
-        path = "/" + wanted.cgroup.strip("/")
-        below = path.rstrip("/") + "/"
-        if not any(entry.path == path or entry.path.startswith(below) for entry in pid_cgroup.read(proc, process.pid)):
+        inside = wanted.cgroup
+        if not any(entry.within(inside) for entry in pid_cgroup.read(proc, process.pid)):
             return False
     return True
 

@@ -24,7 +24,7 @@ class Memory(NamedTuple):
     """The cgroup whose limit is the effective total, ``None`` for the host itself."""
 
 
-def page_size(proc: str, info: meminfo.Meminfo) -> int:
+def page_size(proc: str, info: meminfo.Meminfo | None = None) -> int:
     """Bytes of a page. Of a captured tree it is told by MemFree in bytes over nr_free_pages, both the same counter."""
     own: int = os.sysconf("SC_PAGE_SIZE")
     if os.path.abspath(proc) == "/proc":
@@ -33,6 +33,7 @@ def page_size(proc: str, info: meminfo.Meminfo) -> int:
 
     try:
         pages = vmstat.read(proc).get("nr_free_pages")
+        info = info or meminfo.read(proc)
     except files.ProcfsError:
         return own
     free = info.get("MemFree")
@@ -79,9 +80,9 @@ def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
         compressed = _zram(sys)
     try:
         network = sockstat.read(proc)
-        pages = network.memory_pages
+        pages = network.memory_pages()
         if pages is not None:
-            sockets = pages * page + (network.fragment_bytes or 0)
+            sockets = pages * page + (network.fragment_bytes() or 0)
     except files.ProcfsError:
         pass  # no network in this namespace
     return accounting.Extra(version is not None and version >= (5, 3), arc, compressed, sockets)
@@ -157,10 +158,13 @@ def _links(sys: str) -> slab_aliases.Aliases | None:
         return None  # a kernel with SLAB or SLOB, or a captured tree without /sys
 
 
-def groups(proc: str, page: int) -> list[diagnosis.Group]:
-    """Processes by program, largest first. Those that end while being read are left out; kernel threads hold nothing."""
+def groups(proc: str, page: int, below: str | None = None) -> list[diagnosis.Group]:
+    """Processes by program, largest first, all or those in the cgroup ``below`` and under it.
+
+    Those that end while being read are left out; kernel threads hold nothing.
+    """
     from memtriage.procfs import pid  # noqa: PLC0415 - only an alarm asks for processes
-    from memtriage.procfs.pid import stat, statm  # noqa: PLC0415 - as above
+    from memtriage.procfs.pid import cgroup, stat, statm  # noqa: PLC0415 - as above
 
     found: dict[str, list[int]] = {}
     for number in pid.pids(proc):
@@ -169,6 +173,8 @@ def groups(proc: str, page: int) -> list[diagnosis.Group]:
             if process.rss_pages <= 0:
                 continue
             pages = statm.read(proc, number)
+            if below is not None and not any(entry.within(below) for entry in cgroup.read(proc, number)):
+                continue
         except files.ProcfsError:
             continue
         entry = found.setdefault(process.comm, [0, 0, 0])

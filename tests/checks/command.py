@@ -63,4 +63,4 @@ def run(check: str, *options: str, env: dict[str, str] | None = None, **more: ob
 
 
 def on(scenario: str, check: str, *options: str, **more: object) -> Answer:
-    return run(check, "--procfs", str(FIXTURES / scenario / "proc"), *options, **more)  # type: ignore[arg-type]
+    return run(check, "--procfs", f"{scenario}/proc", *options, cwd=FIXTURES, **more)  # type: ignore[arg-type]

@@ -21,8 +21,7 @@ CASES = [(scenario, check, options) for scenario in SCENARIOS for check, options
 def output(scenario: str, check: str, options: tuple[str, ...], state: Path) -> str:
     words = [str(state) if word == "STATE" else word for word in options]
     answer = on(scenario, check, *words).sound()
-    text = answer.out.replace(str(FIXTURES), "FIXTURES").replace(str(state), "STATE")
-    return f"exit {answer.code}\n{text}"
+    return f"exit {answer.code}\n{answer.out.replace(str(state), 'STATE')}"
 
 
 @pytest.mark.parametrize(("scenario", "check", "options"), CASES, ids=[f"{scenario}-{check}" for scenario, check, _ in CASES])

@@ -20,6 +20,11 @@ class Membership(NamedTuple):
         """Says whether the group was removed, which happens under a zombie. A group may also be named so."""
         return self.path.endswith(" (deleted)")
 
+    def within(self, path: str) -> bool:
+        """Whether this is the cgroup ``path`` or lies below it."""
+        path = "/" + path.strip("/")
+        return self.path == path or self.path.startswith(path.rstrip("/") + "/")
+
 
 def parse(data: bytes) -> list[Membership]:
     """Returns the lines in the kernel's order. Never raises: a line that is not understood, or is cut, is left out."""
