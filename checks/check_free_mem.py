@@ -21,6 +21,7 @@ try:
 
     gc.disable()  # a run this short frees nothing: 2 ms
     import nagiosplugin
+
     from memtriage import diagnosis, options, plugin, survey, threshold
     from memtriage.accounting import KERNEL_OTHER
     from memtriage.wording import clean, percent, share, size
@@ -28,7 +29,8 @@ except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
 
     try:
-        os.write(1, f"FREE_MEM UNKNOWN - cannot start: {type(error).__name__}: {error}\n".encode("ascii", "replace"))
+        why = " ".join(f"FREE_MEM UNKNOWN - cannot start: {type(error).__name__}: {error}".split())
+        os.write(1, why.translate({124: "/", 60: "(", 62: ")"}).encode("ascii", "replace")[:400] + b"\n")
     finally:
         os._exit(3)
 

@@ -20,13 +20,15 @@ try:
 
     gc.disable()  # a run this short frees nothing: 2 ms
     import nagiosplugin
+
     from memtriage import options, plugin, processes, threshold
     from memtriage.wording import clean, duration, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
 
     try:
-        os.write(1, f"PROC_COUNT UNKNOWN - cannot start: {type(error).__name__}: {error}\n".encode("ascii", "replace"))
+        why = " ".join(f"PROC_COUNT UNKNOWN - cannot start: {type(error).__name__}: {error}".split())
+        os.write(1, why.translate({124: "/", 60: "(", 62: ")"}).encode("ascii", "replace")[:400] + b"\n")
     finally:
         os._exit(3)
 

@@ -24,13 +24,15 @@ try:
     import re
 
     import nagiosplugin
+
     from memtriage import growth, options, plugin, slabtrack, state, threshold
     from memtriage.wording import clean, duration, percent, signed, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
 
     try:
-        os.write(1, f"SLAB_GROWTH UNKNOWN - cannot start: {type(error).__name__}: {error}\n".encode("ascii", "replace"))
+        why = " ".join(f"SLAB_GROWTH UNKNOWN - cannot start: {type(error).__name__}: {error}".split())
+        os.write(1, why.translate({124: "/", 60: "(", 62: ")"}).encode("ascii", "replace")[:400] + b"\n")
     finally:
         os._exit(3)
 

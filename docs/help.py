@@ -13,8 +13,8 @@ def renewed(page: Path) -> str:
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(START)
     after = rest.partition(END)[2]
-    shown = subprocess.run([sys.executable, str(ROOT / "checks" / (page.stem + ".py")), "--help"], capture_output=True, text=True, timeout=30,
-                           check=False)
+    command = [sys.executable, str(ROOT / "checks" / (page.stem + ".py")), "--help"]
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     if shown.returncode != 3 or not before or not after:
         raise SystemExit(f"{page.name}: no help block, or --help failed: {shown.stdout}")
     return before + START + shown.stdout + END + after

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from memtriage import accounting, procfs
 from memtriage.procfs import files, meminfo, osrelease, pid, slabinfo, vmstat, zoneinfo
 from memtriage.procfs.pid import stat, statm, status

@@ -118,16 +118,17 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
     short = os.fsencode(wanted.command)[:COMM] if wanted.command else b""
     needle = b"(" + short + b")" if wanted.command else b""
     prefix = os.path.join(proc, "")
+    open_, read, close, flags = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     for name in files.listing(proc):
-        if not (name.isascii() and name.isdigit()):
+        if not "0" <= name[0] <= "9":
             continue
         try:
             # The kernel gives all of this file at the first read; files.read() would cost twice the time.
-            handle = os.open(prefix + name + "/stat", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            handle = open_(prefix + name + "/stat", flags)
             try:
-                data = os.read(handle, 4096)
+                data = read(handle, 4096)
             finally:
-                os.close(handle)
+                close(handle)
         except OSError as error:
             if isinstance(files.failure(name, error), files.Denied):
                 total.unreadable += 1

@@ -44,8 +44,8 @@ class _Unusable(Exception):
 def default_folder(environ: Mapping[str, str], option: str | None, uid: int) -> str:
     """Returns the folder of user ``uid``, which is named by the number so that what root runs by hand never locks out the monitoring user.
 
-    ``option`` is --state-dir. A home of somebody else (sudo may keep HOME) is not used for root, who would leave folders in it that its
-    owner cannot write to.
+    ``option`` is --state-dir. A home that does not exist is not made (services have ``/nonexistent``), and that of somebody else (sudo
+    may keep HOME) is not used: root would leave folders in it that its owner cannot write to.
     """
     own = str(uid)
     base = option or environ.get("MEMTRIAGE_STATE_DIR")
@@ -55,7 +55,7 @@ def default_folder(environ: Mapping[str, str], option: str | None, uid: int) -> 
             states, home = environ.get("XDG_STATE_HOME", ""), environ.get("HOME", "")
             if os.path.isabs(states):
                 base = os.path.join(states, "memtriage")
-            elif os.path.isabs(home) and not (uid == 0 and _owner(home) > 0):
+            elif os.path.isabs(home) and _owner(home) in (0, uid):
                 base = os.path.join(home, ".local/state/memtriage")
     return os.path.join(base, own)
 
@@ -284,7 +284,7 @@ def _words(path: str, error: Exception) -> str:
         return f"no permission for {shown} as uid {os.geteuid()}; chown it or give another --state-dir"
     if number in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO, errno.EEXIST, errno.ENOTEMPTY):
         return f"{shown} is a symbolic link or not what belongs there; remove it or give another --state-dir"
-    return f"{shown}: {_plain(os.strerror(number)) if number else 'no usable path'}"
+    return f"{shown}: {_plain(os.strerror(number)) if number else 'no usable path'}; give another --state-dir"
 
 
 def _plain(text: str) -> str:

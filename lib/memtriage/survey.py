@@ -79,10 +79,9 @@ def _extra(proc: str, sys: str, page: int) -> accounting.Extra:
     if os.path.exists(os.path.join(sys, "block/zram0")):
         compressed = _zram(sys)
     try:
-        network = sockstat.read(proc)
-        pages = network.memory_pages()
-        if pages is not None:
-            sockets = pages * page + (network.fragment_bytes() or 0)
+        network = sockstat.read(proc).protocols
+        known = [network[name]["mem"] for name in ("TCP", "UDP") if "mem" in network.get(name, {})]
+        sockets = sum(known) * page + network.get("FRAG", {}).get("memory", 0) if known else None
     except files.ProcfsError:
         pass  # no network in this namespace
     return accounting.Extra(version is not None and version >= (5, 3), arc, compressed, sockets)

@@ -7,8 +7,8 @@ import json
 from collections.abc import Collection
 from typing import Any, NamedTuple
 
-LIMIT = 256 * 1024
-"""Bytes of a history at most."""
+LIMIT = 176 * 1024
+"""Bytes of a history at most. Reading and writing it anew is what a check pays for its memory, by the byte: tests/bench/bench_state.py."""
 SHARE = LIMIT // 4
 """Bytes that one sample with its keys may take, so that there is room for a history of them."""
 FORMAT = 1

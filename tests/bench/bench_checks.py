@@ -1,4 +1,4 @@
-"""What a check costs as a whole process, next to bare imports and to other plugins on this host. Prints tables, writes nothing, ends what it starts.
+"""What a check costs as a whole process, next to bare imports and to other plugins here. Prints tables, writes nothing, ends all it starts.
 
     python tests/bench/bench_checks.py [--rounds N] [--processes N]
 
@@ -83,9 +83,9 @@ def checks(name: str, *options: str) -> list[Candidate]:
     found = []
     checkout, installed = os.path.join(ROOT, "checks", name + ".py"), os.path.join(os.path.dirname(PYTHON), name)
     if os.path.exists(checkout):
-        found.append(Candidate(name, [PYTHON, checkout, *options]))
+        found.append(Candidate(" ".join([name, *(options[:2] if options[:1] == ("-C",) else ())]), [PYTHON, checkout, *options]))
     if os.access(installed, os.X_OK):
-        found.append(Candidate(name + " (installed)", [installed, *options]))
+        found.append(Candidate(" ".join([name, *(options[:2] if options[:1] == ("-C",) else ()), "(installed)"]), [installed, *options]))
     return found
 
 
@@ -106,8 +106,8 @@ def start_up(measure: str, folder: str, rounds: int) -> None:
         sys.exit(f"{PYTHON} has no nagiosplugin")
     candidates = [Candidate("python -c pass", [PYTHON, "-c", "pass"]), *base, *imports(measure, "nagiosplugin", "psutil"),
                   *checks("check_free_mem"), *checks("check_slab_growth", "--state-dir", folder), *checks("check_proc_count", "-C", "init"),
-                  *peer("check_memory", "-a", "-w", "20%:", "-c", "10%:"), *peer("check_procs"), *peer("check_swap", "-w", "20%", "-c", "10%"),
-                  *peer("pmp-check-unix-memory")]
+                  *peer("check_memory", "-a", "-w", "20%:", "-c", "10%:"), *peer("check_procs"),
+                  *peer("check_swap", "-w", "20%", "-c", "10%"), *peer("pmp-check-unix-memory")]
     table("One run on this host as it is", compared(measure, candidates, rounds), base[0].label)
 
 
@@ -117,7 +117,8 @@ def room() -> int:
     soft = resource.getrlimit(resource.RLIMIT_NPROC)[0]
     if soft != resource.RLIM_INFINITY:
         limits.append(soft)
-    own = open("/proc/self/cgroup", encoding="ascii", errors="replace").read().splitlines() if os.path.exists("/proc/self/cgroup") else []
+    with open("/proc/self/cgroup", encoding="utf-8", errors="replace") as handle:
+        own = handle.read().splitlines()
     groups = [os.path.join("/sys/fs/cgroup", "pids" if ":pids:" in line else "", line.split(":", 2)[2].lstrip("/")) for line in own]
     folders = {part for group in groups for part in _upwards(group)}
     for path in ["/proc/sys/kernel/pid_max", "/proc/sys/kernel/threads-max", *(os.path.join(one, "pids.max") for one in folders)]:
@@ -161,7 +162,9 @@ def many_processes(measure: str, tools: dict[str, str], count: int, rounds: int)
         print(f"\nWith {count} processes: not run, the limits here leave room for {max(0, spare)} more and 500 are kept free")
         return
     floor = Candidate("c_loop: /proc/*/stat in C", [tools["c_loop"]])
-    candidates = [floor, *checks("check_proc_count", "-C", SLEEPER), *peer("check_procs", "-C", SLEEPER)]
+    candidates = [floor]
+    for name in ("x", SLEEPER):  # none of them, and all
+        candidates += [*checks("check_proc_count", "-C", name), *peer("check_procs", "-C", name)]
     loop = "import psutil; print(sum(p.info['name'] == %r for p in psutil.process_iter(['name', 'status', 'memory_info'])))" % SLEEPER
     if imports(measure, "psutil"):
         candidates.append(Candidate("psutil.process_iter(name, status, memory)", [PYTHON, "-c", loop]))
@@ -169,7 +172,8 @@ def many_processes(measure: str, tools: dict[str, str], count: int, rounds: int)
         costs = compared(measure, candidates, rounds)
     table(f"With {count} sleeping processes", costs, floor.label)
     for peer_label in [label for label in costs if label.startswith("check_procs")]:
-        for own in [label for label in costs if label.startswith("check_proc_count")]:
+        name = peer_label.split(" ")[-1]
+        for own in [label for label in costs if label.startswith(f"check_proc_count -C {name}")]:
             cpu, peak = costs[own].cpu_ms / costs[peer_label].cpu_ms, costs[own].peak_kib / costs[peer_label].peak_kib
             print(f"{own} / {peer_label}: CPU {cpu:.2f}, peak {peak:.2f}")
 
@@ -190,11 +194,10 @@ def history(measure: str, base: str, rounds: int) -> None:
         sides[side] = os.path.join(base, side)
         os.makedirs(sides[side], exist_ok=True)
     folder = state.default_folder({}, sides["full"], os.geteuid())
-    path, size = os.path.join(folder, "check_slab_growth.json"), 0
+    path = os.path.join(folder, "check_slab_growth.json")
     for step in range(500, 0, -1):
         values = {key: value + step * 97 * len(key) for key, value in wide.items()}
         kept = state.remember(folder, "check_slab_growth", state.Sample(sample.boot, sample.uptime - step * 300.0, values))
-        size = max(size, os.path.getsize(path) if kept.stored else 0)
         if not kept.stored:
             sys.exit(f"state file: {kept.problem}")
     full = path + ".copy"
@@ -205,8 +208,10 @@ def history(measure: str, base: str, rounds: int) -> None:
         os.makedirs(sides["empty"])
 
     for own in checks("check_slab_growth", "--procfs", TREE):
-        candidates = [Candidate(own.label + ", no history", [*own.command, "--state-dir", sides["empty"]], forget),
-                      Candidate(own.label + ", full history", [*own.command, "--state-dir", sides["full"]], lambda: shutil.copy(full, path))]
+        candidates = [
+            Candidate(own.label + ", no history", [*own.command, "--state-dir", sides["empty"]], forget),
+            Candidate(own.label + ", full history", [*own.command, "--state-dir", sides["full"]], lambda: shutil.copy(full, path)),
+        ]
         costs = compared(measure, candidates, rounds)
         table(f"State file of {os.path.getsize(full)} bytes, {len(kept.samples)} samples", costs, candidates[0].label)
         empty, filled = (costs[candidate.label] for candidate in candidates)

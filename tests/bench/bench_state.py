@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 
-from memtriage.state import Sample, remember
+from memtriage.state import LIMIT, Sample, remember
 
 
 def cpu_ms(rounds: int = 40) -> tuple[float, float, int]:
@@ -37,7 +37,7 @@ def cpu_ms(rounds: int = 40) -> tuple[float, float, int]:
         for moment in range(rounds, rounds + 400):
             start = time.process_time()
             assert remember(folder, "bench", sample(moment)).stored
-            if os.path.getsize(file) > 235 * 1024:
+            if os.path.getsize(file) > LIMIT * 0.9:
                 full.append(time.process_time() - start)
                 size = max(size, os.path.getsize(file))
         return median(empty), median(full), size

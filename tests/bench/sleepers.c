@@ -14,6 +14,8 @@ static void end(int number)
 {
     for (int i = 0; i < made; i++)
         kill(children[i], SIGKILL);
+    while (wait(NULL) > 0)  /* or they would be left to init, 5,000 zombies at once */
+        ;
     if (number)
         _exit(1);
 }
@@ -31,12 +33,17 @@ int main(int count, char **words)
     signal(SIGHUP, end);
     signal(SIGALRM, end);
     alarm(600);
+    sigset_t all, none;
+    sigfillset(&all);
+    sigemptyset(&none);
     while (made < wanted) {
+        sigprocmask(SIG_SETMASK, &all, NULL);  /* no end between a fork and its entry in the list */
         pid_t child = fork();
         if (child == 0) {
             prctl(PR_SET_PDEATHSIG, SIGKILL);
             signal(SIGTERM, SIG_DFL);
             signal(SIGINT, SIG_DFL);
+            sigprocmask(SIG_SETMASK, &none, NULL);
             prctl(PR_SET_NAME, "mt_sleeper");
             close(0);
             close(1);
@@ -51,13 +58,12 @@ int main(int count, char **words)
         }
         children[made] = child;
         made = made + 1;
+        sigprocmask(SIG_SETMASK, &none, NULL);
     }
     printf("ready\n");
     fflush(stdout);
     while (read(0, &byte, 1) > 0)
         ;
     end(0);
-    while (wait(NULL) > 0)
-        ;
     return 0;
 }

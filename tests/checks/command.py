@@ -30,7 +30,7 @@ class Answer(NamedTuple):
         items = line.split(" | ")[1].split(" ") if " | " in line else []
         return dict(item.split("=", 1) for item in items)
 
-    def sound(self, limit: int = 4096) -> "Answer":
+    def sound(self, limit: int = 4096) -> Answer:
         """Asserts what holds for every output of every check."""
         assert self.code in (0, 1, 2, 3), self
         assert self.err == "", self.err

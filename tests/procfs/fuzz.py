@@ -12,9 +12,42 @@ sys.path[:0] = [os.path.join(os.path.dirname(__file__), "..", "..", "lib"), os.p
 from tests.procfs.parsers import failure, parsers  # noqa: E402
 from tests.procfs.samples import ALL  # noqa: E402
 
-PIECES = [b"\n", b"\0", b" ", b":", b" : ", b"\t", b")", b"(", b"-", b"-1", b"=", b"\\", b"\\040", b"kB", b"9" * 30, b"9" * 5000, b"0x1f", b"1e9",
-          b"nan", b"inf", b"1_0", b"+1", b"\xff\xfe", "\u0664".encode(), b"\xed\xa0\x80", b"\r", b"\x85", b"max", b"unlimited", b"Node", b"Node 0, zone",
-          b" : slabdata ", b" : tunables ", b"protection: ("]
+PIECES = [
+    b"\n",
+    b"\0",
+    b" ",
+    b":",
+    b" : ",
+    b"\t",
+    b")",
+    b"(",
+    b"-",
+    b"-1",
+    b"=",
+    b"\\",
+    b"\\040",
+    b"kB",
+    b"9" * 30,
+    b"9" * 5000,
+    b"0x1f",
+    b"1e9",
+    b"nan",
+    b"inf",
+    b"1_0",
+    b"+1",
+    b"\xff\xfe",
+    "\u0664".encode(),
+    b"\xed\xa0\x80",
+    b"\r",
+    b"\x85",
+    b"max",
+    b"unlimited",
+    b"Node",
+    b"Node 0, zone",
+    b" : slabdata ",
+    b" : tunables ",
+    b"protection: (",
+]
 
 
 def mutate(chance: random.Random, data: bytes) -> bytes:

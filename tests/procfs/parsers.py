@@ -38,9 +38,20 @@ def parsers() -> dict[str, Parser]:
 def failure(parser: Parser, data: bytes) -> str | None:
     """Says what went wrong where the parser raised anything but ProcfsError, else ``None``. The answer must be fit to be printed."""
     try:
-        repr(parser(data)).encode()
+        _encode(parser(data))
     except ProcfsError as error:
         str(error).encode()
     except Exception as error:
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def _encode(value: object) -> None:
+    """Raises UnicodeEncodeError where a text in ``value`` could not be printed."""
+    if isinstance(value, str):
+        value.encode()
+    elif isinstance(value, dict):
+        _encode(list(value.items()))
+    elif isinstance(value, (tuple, list)):
+        for part in value:
+            _encode(part)

@@ -74,7 +74,7 @@ ip_fib_alias          17    113     32  113    1 : tunables  120   60    8 : sla
 0 0    0    0    0    0 : cpustat     15      2      0      0
 size-64             5000   5310     64   59    1 : tunables  120   60    8 : slabdata     90     90     60 : globalstat   12345   6000    99    \
 3 0    1    2    3    4 : cpustat 100000   2000 99000 3000
-"""
+"""  # noqa: E501
 
 SLABINFO_2_0 = b"""\
 slabinfo - version: 2.0
@@ -309,11 +309,16 @@ slab_reclaimable 600
 slab_unreclaimable 700
 """
 
-PID_STAT = (b"6218 (head) R 6203 6203 4396 0 -1 4194304 103 0 7 0 11 12 0 0 20 0 1 0 538859 2998272 408 18446744073709551615 94497979727872 "
-            b"94497979751977 140731463724752 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 94497979767824 94497979769440 94498618830848 140731463731927 "
-            b"140731463731950 140731463731950 140731463733226 0\n")
-PID_STAT_KTHREAD = (b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 1 0 0 20 0 1 0 15 0 0 18446744073709551615 0 0 0 0 0 0 0 2147483647 0 0 0 0 0 1 "
-                    b"0 0 0 0 0 0 0 0 0 0 0 0 0\n")
+PID_STAT = (
+    b"6218 (head) R 6203 6203 4396 0 -1 4194304 103 0 7 0 11 12 0 0 20 0 1 0 538859 2998272 408 "
+    b"18446744073709551615 94497979727872 94497979751977 140731463724752 0 0 0 0 0 0 0 0 0 17 0 0 0 0 0 0 "
+    b"94497979767824 94497979769440 94498618830848 140731463731927 140731463731950 140731463731950 140731463733226 "
+    b"0\n"
+)
+PID_STAT_KTHREAD = (
+    b"2 (kthreadd) S 0 0 0 0 -1 2129984 0 0 0 0 0 1 0 0 20 0 1 0 15 0 0 18446744073709551615 0 0 0 0 0 0 0 "
+    b"2147483647 0 0 0 0 0 1 0 0 0 0 0 0 0 0 0 0 0 0 0\n"
+)
 STATM = b"732 428 399 6 0 89 0\n"
 
 STATUS = b"""\
@@ -339,7 +344,7 @@ SigQ:\t0/96365
 SigPnd:\t0000000000000000
 Speculation_Store_Bypass:\tthread vulnerable
 Cpus_allowed_list:\t0-1
-"""
+"""  # noqa: W291 - as the kernel writes it
 
 STATUS_KTHREAD = b"Name:\tkworker/u8:2-events_unbound\nUmask:\t0000\nState:\tI (idle)\nPid:\t33\nPPid:\t2\nUid:\t0\t0\t0\t0\nThreads:\t1\n"
 CMDLINE = b"/usr/bin/java\0-Xmx4g\0\0-jar\0a b.jar\0"
@@ -368,7 +373,7 @@ Max processes             96365                96365                processes
 Max address space         18446744073709551614 18446744073709551614 bytes     
 Max nice priority         0                    0                    
 Max realtime timeout      unlimited            unlimited            us        
-"""
+"""  # noqa: W291 - as the kernel writes it
 
 ALL: dict[str, list[bytes]] = {
     "arcstats": [ARCSTATS],

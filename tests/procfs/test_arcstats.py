@@ -8,8 +8,14 @@ from tests.procfs import samples
 def test_values() -> None:
     found = arcstats.parse(samples.ARCSTATS)
     assert found.odd == []
-    assert found.values == {"hits": 8771612, "c_min": 1050000000, "c_max": 16800000000, "size": 1603939792,
-                            "memory_available_bytes": -1072697344, "arc_no_grow": 1}
+    assert found.values == {
+        "hits": 8771612,
+        "c_min": 1050000000,
+        "c_max": 16800000000,
+        "size": 1603939792,
+        "memory_available_bytes": -1072697344,
+        "arc_no_grow": 1,
+    }
 
 
 def test_odd_lines() -> None:

@@ -45,7 +45,10 @@ def test_version_1(tmp_path: Path) -> None:
     v1(mount / "docker", 9223372036854775807, 800)
     v1(mount / "docker/a:b", 536870912, 700)
     assert cgroup.read_limits(str(tmp_path), in_v1("/docker/a:b")) == [
-        group1("/docker/a:b", 536870912, 700), group1("/docker", None, 800), group1("/", None, 900)]
+        group1("/docker/a:b", 536870912, 700),
+        group1("/docker", None, 800),
+        group1("/", None, 900),
+    ]
 
 
 @pytest.mark.parametrize("place", ["fs/cgroup", "fs/cgroup/unified"])
@@ -56,7 +59,10 @@ def test_version_2(tmp_path: Path, place: str) -> None:
     (mount / "cgroup.controllers").write_text("memory\n")
     (mount / "memory.stat").write_bytes(samples.CGROUP_V2_STAT)  # the host's root has no limit and no usage
     assert cgroup.read_limits(str(tmp_path), in_v2("/a.slice/b.service")) == [
-        group2("/a.slice/b.service", 1048576, 7), group2("/a.slice", None, 8), group2("/", None, None)]
+        group2("/a.slice/b.service", 1048576, 7),
+        group2("/a.slice", None, 8),
+        group2("/", None, None),
+    ]
 
 
 def test_version_2_group_without_the_controller_is_left_out(tmp_path: Path) -> None:
@@ -90,8 +96,17 @@ def test_missing_files_are_none(tmp_path: Path) -> None:
     assert cgroup.read_limits(str(tmp_path), in_v2("/")) == [Group("/", 2, 4096, None, None, None, None, None, None)]
 
 
-@pytest.mark.parametrize(("data", "limit"), [(b"max\n", None), (b"0\n", 0), (b"4611686018427387903\n", 2**62 - 1), (b"4611686018427387904\n", None),
-                                             (b"9223372036854771712\n", None), (b"18446744073709551615\n", None)])
+@pytest.mark.parametrize(
+    ("data", "limit"),
+    [
+        (b"max\n", None),
+        (b"0\n", 0),
+        (b"4611686018427387903\n", 2**62 - 1),
+        (b"4611686018427387904\n", None),
+        (b"9223372036854771712\n", None),
+        (b"18446744073709551615\n", None),
+    ],
+)
 def test_limit(data: bytes, limit: "int | None") -> None:
     assert cgroup.parse_limit(data) == limit
 

@@ -77,7 +77,9 @@ def test_denied() -> None:
         os.rmdir(folder)
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/slabinfo") or os.stat("/proc/slabinfo").st_mode & 0o077 != 0, reason="this kernel's slabinfo is open")
+@pytest.mark.skipif(
+    not os.path.exists("/proc/slabinfo") or os.stat("/proc/slabinfo").st_mode & 0o077 != 0, reason="this kernel's slabinfo is open"
+)
 def test_slabinfo_is_denied_without_root() -> None:
     assert outcome_as_nobody(lambda: files.read("/proc", "slabinfo")) == "Denied"
 
@@ -176,10 +178,21 @@ def test_the_path_being_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     assert files.current == ""
 
 
-@pytest.mark.parametrize(("number", "kind"), [
-    (errno.ENOENT, Missing), (errno.ENOTDIR, Missing), (errno.ESRCH, Missing), (errno.EACCES, Denied), (errno.EPERM, Denied), (errno.EIO, Unreadable),
-    (errno.EOPNOTSUPP, Unreadable), (errno.ENODEV, Unreadable), (errno.ENOMEM, Unreadable), (errno.EMFILE, Unreadable),
-])
+@pytest.mark.parametrize(
+    ("number", "kind"),
+    [
+        (errno.ENOENT, Missing),
+        (errno.ENOTDIR, Missing),
+        (errno.ESRCH, Missing),
+        (errno.EACCES, Denied),
+        (errno.EPERM, Denied),
+        (errno.EIO, Unreadable),
+        (errno.EOPNOTSUPP, Unreadable),
+        (errno.ENODEV, Unreadable),
+        (errno.ENOMEM, Unreadable),
+        (errno.EMFILE, Unreadable),
+    ],
+)
 def test_failures(number: int, kind: "type[ProcfsError]") -> None:
     assert type(files.failure("/x", OSError(number, "text"))) is kind
 

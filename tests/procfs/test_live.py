@@ -82,11 +82,11 @@ def test_memavailable_can_be_reckoned_from_zoneinfo() -> None:
         low, reserve = zoneinfo.low_watermark_pages(zones), zoneinfo.reserve_pages(zones)
         cache = (counters.get("nr_inactive_file") or 0) + (counters.get("nr_active_file") or 0)
         slab = (counters.get("nr_slab_reclaimable") or 0) + (counters.get("nr_kernel_misc_reclaimable") or 0)
-        free = sum(zone.free_pages for zone in zones)
+        free = (info.get("MemFree") or 0) // page  # not the zones' own: a host that hands memory back may count it as free in meminfo alone
         mine = (free - reserve + cache - min(cache // 2, low) + slab - min(slab // 2, low)) * page
         kernels = info.get("MemAvailable")
         assert kernels is not None
-        if abs(mine - kernels) < 0.005 * kernels:
+        if abs(mine - kernels) < 0.001 * kernels:
             return
         time.sleep(0.1)
     pytest.fail(f"reckoned {mine}, the kernel says {kernels}")
@@ -94,10 +94,15 @@ def test_memavailable_can_be_reckoned_from_zoneinfo() -> None:
 
 def test_vmstat_and_meminfo_agree() -> None:
     assert vmstat.read().get("oom_kill") is not None or (osrelease.read().version or (0, 0)) < (4, 13)
-    free = meminfo.read().get("MemFree")
-    pages = vmstat.read().get("nr_free_pages")
-    assert free is not None and pages is not None
-    assert abs(free - pages * os.sysconf("SC_PAGE_SIZE")) < 0.1 * free
+    info, counters = meminfo.read(), vmstat.read()
+    for key, counter in (
+        ("SReclaimable", "nr_slab_reclaimable"),
+        ("SUnreclaim", "nr_slab_unreclaimable"),
+        ("PageTables", "nr_page_table_pages"),
+    ):
+        told, pages = info.get(key), counters.get(counter)
+        assert told is not None and pages is not None
+        assert abs(told - pages * os.sysconf("SC_PAGE_SIZE")) < 0.1 * told + 1024 * 1024
 
 
 def test_boot() -> None:
@@ -159,7 +164,10 @@ def test_control_groups_end_at_the_root() -> None:
 
 
 def test_nothing_heavy_is_imported() -> None:
-    code = "import sys, memtriage.procfs.slabinfo, memtriage.procfs.meminfo; print(*sorted(set(sys.modules) & {'re', 'psutil', 'logging', 'json', 'dataclasses', 'argparse'}))"
+    heavy = "{'re', 'psutil', 'logging', 'json', 'dataclasses', 'argparse'}"
+    code = f"import memtriage.procfs.slabinfo, memtriage.procfs.meminfo; print(*sorted(set(sys.modules) & {heavy}))"
     lib = os.path.dirname(os.path.dirname(os.path.dirname(files.__file__)))
-    done = subprocess.run([sys.executable, "-S", "-E", "-c", f"import sys; sys.path.insert(0, {lib!r}); {code}"], stdout=subprocess.PIPE, check=True)
+    done = subprocess.run(
+        [sys.executable, "-S", "-E", "-c", f"import sys; sys.path.insert(0, {lib!r}); {code}"], stdout=subprocess.PIPE, check=True
+    )
     assert set(done.stdout.decode().split()) <= {"re"}  # typing itself needs re before Python 3.13

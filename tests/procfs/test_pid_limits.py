@@ -22,8 +22,17 @@ def test_values() -> None:
 
 def test_odd_lines() -> None:
     pad = "{:<25} {}\n".format
-    data = "".join([pad("Limit", "Soft Limit Hard Limit Units"), pad("Max a", "x 1 bytes"), pad("Max b", "1"), pad("Max c", "1 2 3 4"), pad("Max d", "1 2"),
-                    pad("Max d", "3 4"), "Max e 1"])
+    data = "".join(
+        [
+            pad("Limit", "Soft Limit Hard Limit Units"),
+            pad("Max a", "x 1 bytes"),
+            pad("Max b", "1"),
+            pad("Max c", "1 2 3 4"),
+            pad("Max d", "1 2"),
+            pad("Max d", "3 4"),
+            "Max e 1",
+        ]
+    )
     found = limits.parse(data.encode())
     assert found.values == {"Max d": Limit(1, 2, "")}
     assert [" ".join(line.split()) for line in found.odd] == ["Max e 1", "Max a x 1 bytes", "Max b 1", "Max c 1 2 3 4", "Max d 3 4"]

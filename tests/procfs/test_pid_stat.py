@@ -27,8 +27,17 @@ def test_name_that_is_not_utf_8() -> None:
     assert stat.parse(samples.PID_STAT.replace(b"head", b"\xff")).comm == "\\xff"
 
 
-@pytest.mark.parametrize("data", [b"", b"1 (x) R\n", b"1 x R 1 2\n", samples.PID_STAT[:-1], samples.PID_STAT.replace(b"6203 6203", b"-1 6203"),
-                                  samples.PID_STAT.replace(b"6218 (", b"x (")])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"1 (x) R\n",
+        b"1 x R 1 2\n",
+        samples.PID_STAT[:-1],
+        samples.PID_STAT.replace(b"6203 6203", b"-1 6203"),
+        samples.PID_STAT.replace(b"6218 (", b"x ("),
+    ],
+)
 def test_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         stat.parse(data)

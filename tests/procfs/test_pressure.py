@@ -29,10 +29,17 @@ def test_more_columns_pass() -> None:
     assert pressure.parse(b"some avg10=0.00 avg60=0.00 avg300=0.00 avg900=1.00 total=7\n").some.total_us == 7
 
 
-@pytest.mark.parametrize("data", [
-    b"", b"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n", b"some avg10=nan avg60=0.00 avg300=0.00 total=0\n",
-    b"some avg10=-1.00 avg60=0.00 avg300=0.00 total=0\n", b"some avg10=0.00 avg60=0.00 avg300=0.00\n", b"some avg10=0.00 avg60=0.00 avg300=0.00 total=",
-])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"full avg10=0.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"some avg10=nan avg60=0.00 avg300=0.00 total=0\n",
+        b"some avg10=-1.00 avg60=0.00 avg300=0.00 total=0\n",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00\n",
+        b"some avg10=0.00 avg60=0.00 avg300=0.00 total=",
+    ],
+)
 def test_without_some_it_is_malformed(data: bytes) -> None:
     with pytest.raises(Malformed):
         pressure.parse(data)

@@ -57,14 +57,17 @@ def test_hostile_names(name: bytes) -> None:
     assert info.caches == [Cache(name.decode("utf-8", "backslashreplace"), 1, 2, 3, 4, 5, 6, 7)]
 
 
-@pytest.mark.parametrize("line", [
-    b"dentry 1 2 3 4 : tunables 0 0 0 : slabdata 6 7 0",
-    b"dentry 1 2 3 4 5 : tunables 0 0 0 : slabdata 6",
-    b"dentry 1 2 3 4 -5 : tunables 0 0 0 : slabdata 6 7 0",
-    b"dentry 1 2 3 4 5 : slabdata 6 7 0",
-    b"1 2 3 4 5 : tunables 0 0 0 : slabdata 6 7 0",
-    b"dentry",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        b"dentry 1 2 3 4 : tunables 0 0 0 : slabdata 6 7 0",
+        b"dentry 1 2 3 4 5 : tunables 0 0 0 : slabdata 6",
+        b"dentry 1 2 3 4 -5 : tunables 0 0 0 : slabdata 6 7 0",
+        b"dentry 1 2 3 4 5 : slabdata 6 7 0",
+        b"1 2 3 4 5 : tunables 0 0 0 : slabdata 6 7 0",
+        b"dentry",
+    ],
+)
 def test_an_odd_line_costs_only_itself(line: bytes) -> None:
     good = b"inode 1 2 3 4 5 : tunables 0 0 0 : slabdata 6 7 0\n"
     info = slabinfo.parse(b"slabinfo - version: 2.1\n" + line + b"\n" + good)
@@ -79,13 +82,16 @@ def test_a_cut_line_is_odd() -> None:
     assert len(info.odd) == 1 and info.odd[0].startswith("dentry")
 
 
-@pytest.mark.parametrize(("data", "reason"), [
-    (b"", "empty"),
-    (b"\n \n", "empty"),
-    (b"slabinfo - version: 3.0\n", "unknown version line: slabinfo - version: 3.0"),
-    (b"slabinfo - version:\n", "unknown version line: slabinfo - version:"),
-    (b"dentry 1 2 3\n", "unknown version line: dentry 1 2 3"),
-])
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty"),
+        (b"\n \n", "empty"),
+        (b"slabinfo - version: 3.0\n", "unknown version line: slabinfo - version: 3.0"),
+        (b"slabinfo - version:\n", "unknown version line: slabinfo - version:"),
+        (b"dentry 1 2 3\n", "unknown version line: dentry 1 2 3"),
+    ],
+)
 def test_an_unknown_version_is_malformed(data: bytes, reason: str) -> None:
     with pytest.raises(Malformed) as caught:
         slabinfo.parse(data)

@@ -5,7 +5,13 @@ from tests.procfs import samples
 def test_counters() -> None:
     found = vmstat.parse(samples.VMSTAT_6)
     assert found.odd == []
-    assert found.values == {"nr_free_pages": 826129, "nr_slab_reclaimable": 37675, "pgmajfault": 1034, "oom_kill": 3, "thp_fault_alloc": 2**64 - 1}
+    assert found.values == {
+        "nr_free_pages": 826129,
+        "nr_slab_reclaimable": 37675,
+        "pgmajfault": 1034,
+        "oom_kill": 3,
+        "thp_fault_alloc": 2**64 - 1,
+    }
 
 
 def test_oom_kill_is_absent_before_4_13() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import NamedTuple
 
 from memtriage.procfs import files
@@ -36,22 +37,21 @@ class PidStat(NamedTuple):
         return bool(self.flags & PF_KTHREAD)
 
 
-_COLUMNS = (1, 6, 7, 9, 11, 12, 17, 19, 20, 21)  # after the name; the first, 0, is the state
+_COLUMNS = itemgetter(1, 6, 7, 9, 11, 12, 17, 19, 20, 21)  # after the name; the first, 0, is the state
 
 
 def parse(data: bytes) -> PidStat:
     """Raises :class:`~memtriage.procfs.files.Malformed` where the line is not as the kernel writes it, or is cut."""
     left, bracket, right = data.rpartition(b")")
     pid, opening, comm = left.partition(b" (")
-    words = right.split()
+    words = right.split(None, 22)
     number = files.number(pid)
     if not bracket or not opening or number is None or len(words) < 22 or not right.endswith(b"\n"):
         raise files.Malformed("stat", "empty" if not data.strip() else "not understood: " + files.text(data[:60]))
-    values = [files.number(words[column]) for column in _COLUMNS]
-    known = [value for value in values if value is not None]
-    if len(known) != len(values):
+    columns = _COLUMNS(words)
+    if not b"".join(columns).isdigit() or max(map(len, columns)) > 20:  # as files.number judges, in a third of the time
         raise files.Malformed("stat", "not a number where one belongs: " + files.text(data[:60]))
-    return PidStat(number, files.text(comm), files.text(words[0]), *known)
+    return PidStat(number, files.text(comm), files.text(words[0]), *map(int, columns))
 
 
 def read(proc: str = "/proc", pid: int | str = "self") -> PidStat:
