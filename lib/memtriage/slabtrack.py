@@ -6,7 +6,6 @@ counts that everybody may read. What they mean is worked out anew at each run.
 
 from __future__ import annotations
 
-import zlib
 from typing import Callable, NamedTuple
 
 from memtriage import accounting, diagnosis, growth, survey
@@ -114,6 +113,8 @@ def labels(names: list[str]) -> list[str]:
     for name in names:
         text = plain_label(name)
         if len(text) > 17 or text in taken:
+            import zlib  # noqa: PLC0415 - rare, and a shared library
+
             text = f"{text[:12]}_{zlib.crc32(name.encode('utf-8', 'replace')) & 0xFFFF:04x}"
         taken.append(text)
     return taken

@@ -250,10 +250,6 @@ def _write(folder: int, path: str, data: bytes, aside: bool) -> None:
             raise
     except OSError as error:
         raise _Unusable(_words(where, error)) from None
-    try:
-        os.fsync(folder)
-    except OSError:  # some file systems cannot; the new file is in place all the same
-        pass
 
 
 def _owner(path: str) -> int:

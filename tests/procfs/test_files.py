@@ -50,8 +50,6 @@ def test_missing(tmp_path: Path) -> None:
         assert str(caught.value) == f"{tmp_path}/{name}: no such file"
         with pytest.raises(Missing):
             files.listing(str(tmp_path), name)
-        with pytest.raises(Missing):
-            files.link(str(tmp_path), name)
     assert files.current == ""
 
 
@@ -70,7 +68,6 @@ def test_denied() -> None:
         os.chmod(f"{folder}/a", 0)
         assert outcome_as_nobody(lambda: files.read(folder, "a")) == "Denied"
         assert outcome_as_nobody(lambda: files.listing(folder, "shut")) == "Denied"
-        assert outcome_as_nobody(lambda: files.link(folder, "shut/a")) == "Denied"
     finally:
         os.unlink(f"{folder}/a")
         os.rmdir(f"{folder}/shut")
@@ -148,14 +145,6 @@ def test_a_kernel_thread_has_no_rollup() -> None:
         pytest.skip("process 2 is none of the kernel's")
     with pytest.raises(Missing):
         smaps_rollup.read("/proc", 2)
-
-
-def test_links(tmp_path: Path) -> None:
-    os.symlink("/nowhere/:a-0000128", tmp_path / "a")
-    (tmp_path / "b").write_bytes(b"")
-    assert files.link(str(tmp_path), "a") == "/nowhere/:a-0000128"
-    with pytest.raises(Malformed):
-        files.link(str(tmp_path), "b")
 
 
 def test_listing(tmp_path: Path) -> None:

@@ -106,19 +106,6 @@ def listing(root: str, name: str = "") -> list[str]:
     return names
 
 
-def link(root: str, name: str) -> str:
-    """Returns the target of the symbolic link ``root/name``. Raises like :func:`read`; no link is :class:`Malformed`."""
-    path = os.path.join(root, name)
-    try:
-        return os.readlink(path)
-    except OSError as error:
-        if error.errno == errno.EINVAL:
-            raise Malformed(path, "not a symbolic link") from None
-        raise failure(path, error) from None
-    except ValueError:  # a NUL byte in the path
-        raise Missing(path, "no such file") from None
-
-
 def text(raw: bytes) -> str:
     """Decodes a name or a line from the kernel without ever failing; bytes that are not UTF-8 become ``\\xNN``."""
     return raw.decode("utf-8", "backslashreplace")

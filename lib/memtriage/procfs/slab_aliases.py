@@ -54,12 +54,13 @@ def group(links: dict[str, str]) -> dict[str, list[str]]:
 def read(sys: str = "/sys") -> Aliases:
     """Lists ``sys/kernel/slab`` and reads its links; nothing in it is opened. Raises :class:`~memtriage.procfs.files.ProcfsError`."""
     links: dict[str, str] = {}
+    prefix = os.path.join(sys, "kernel/slab/")
     for name in files.listing(sys, "kernel/slab"):
         if name.startswith(":"):
             continue
         try:
-            target = os.path.basename(files.link(sys, f"kernel/slab/{name}"))
-        except (files.Malformed, files.Missing):  # a cache of its own, or one that went away meanwhile
+            target = os.path.basename(os.readlink(prefix + name))
+        except OSError:  # a cache of its own, or one that went away meanwhile
             continue
         if target.startswith(":"):
             links[name] = target
