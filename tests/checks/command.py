@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+STATE = tempfile.mkdtemp(prefix="memtriage-test-state-")
+atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 PERFDATA = re.compile(r"([a-z0-9_]{1,40})=(-?[0-9]+(?:\.[0-9]+)?)(B|s|c|%|)((?:;[-0-9.~:@]*){0,4})")
 
 
@@ -52,8 +57,9 @@ class Answer(NamedTuple):
 
 
 def environment(**more: str) -> dict[str, str]:
-    """What NRPE leaves a check: no LANG, no HOME that exists. The interpreter of the tests comes first in PATH."""
-    return {"PATH": os.path.dirname(sys.executable) + ":/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent", **more}
+    """What NRPE leaves a check: no LANG, no HOME that exists. The interpreter of the tests comes first in PATH; as root nothing is left."""
+    return {"PATH": os.path.dirname(sys.executable) + ":/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent",
+            "MEMTRIAGE_STATE_DIR": STATE, **more}
 
 
 def run(check: str, *options: str, env: dict[str, str] | None = None, **more: object) -> Answer:

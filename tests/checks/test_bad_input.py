@@ -176,7 +176,7 @@ def test_an_import_that_fails_is_unknown(check, broken, tmp_path):
                           env=environment(PYTHONPATH=f"{tmp_path}:{ROOT / 'lib'}"))
     answer = Answer(done.returncode, done.stdout.decode(), done.stderr.decode()).sound()
     assert answer.code == 3
-    assert answer.out == f"{name(check)} UNKNOWN - cannot start: MemoryError: \n"
+    assert answer.out == f"{name(check)} UNKNOWN - cannot start: MemoryError:\n"
 
 
 def test_processes_that_vanish_while_read():
