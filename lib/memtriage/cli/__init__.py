@@ -1,0 +1,50 @@
+"""The ``memtriage`` command, one module per subcommand.
+
+Such a module has ``options(parser)``, which adds its options to an :mod:`argparse` parser, and ``run(args)``, which returns the exit code.
+Unlike the checks it speaks to a person: errors go to stderr, a usage error leaves with 2, ``--help`` with 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+
+import memtriage
+from memtriage.wording import line
+
+COMMANDS: dict[str, str] = {}
+"""Each subcommand and what it does. The module is loaded only when it is asked for."""
+
+
+class Failure(Exception):
+    """What was asked for cannot be done; the text says why and what to do. Leaves with 1."""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs one subcommand. Returns the exit code, except after ``--help`` and usage errors, where argparse leaves itself."""
+    words = sys.argv[1:] if argv is None else argv
+    first = argparse.ArgumentParser(
+        prog="memtriage", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
+        description="What is eating this host's memory, and when will it be gone?\n\n"
+        + "\n".join(f"  {name:<12} {what}" for name, what in COMMANDS.items()),
+        epilog="memtriage COMMAND --help tells more.")
+    first.add_argument("-V", "--version", action="version", version=f"memtriage {memtriage.__version__}")
+    first.add_argument("command", choices=COMMANDS, metavar="COMMAND")
+    name = first.parse_args(words[:1]).command
+    module = importlib.import_module(f"memtriage.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.options(parser)
+    try:
+        code: int = module.run(parser.parse_args(words[1:]))
+        sys.stdout.flush()
+        return code
+    except Failure as failure:
+        sys.stderr.write(f"memtriage {name}: {line(str(failure))}\n")
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # head(1) has seen enough; Python would complain again at its own exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    return 1
