@@ -77,6 +77,23 @@ STATE_DIR = Option(("--state-dir",), "where to remember earlier runs (default: $
                    "else ~/.local/state/memtriage)", "DIR", None, folder)
 
 
+def count(text: str) -> int:
+    """A whole number from 3 to 1000: fewer samples than three are no trend."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 3 <= int(text) <= 1000):
+        raise ValueError(f"'{text}' is no number of samples from 3 to 1000")
+    return int(text)
+
+
+TREND = (
+    *pair("eta", "the time to exhaustion, said only of a proven trend,", threshold.SECONDS, "72h:", "8h:"),
+    Option(("--window",), "how far back a growth per hour reaches; a trend takes a quarter of it at least", "SECONDS", "4h", seconds),
+    Option(("--warmup",), "no trend from samples of so long after boot", "SECONDS", "1h", seconds),
+    Option(("--min-samples",), "no trend from fewer", "N", "6", count),
+    STATE_DIR,
+)
+"""What checks that tell the time to exhaustion have in common."""
+
+
 def complete(own: tuple[Option, ...]) -> tuple[Option, ...]:
     """A check's own options between those that every check has."""
     return own + _FIRST + _LAST

@@ -18,6 +18,7 @@ from memtriage.options import Namespace, Option, Usage, parse
 from memtriage.procfs import files
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+CRITICAL = 2
 UNKNOWN = 3
 FIRST_LINE = 200
 """Characters of the first line before the bar."""
