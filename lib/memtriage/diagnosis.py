@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from memtriage import exhaustion, wording
 from memtriage.accounting import Ledger
+from memtriage.record import NamedTuple
 
 WORDS = {
     "page_cache": "page cache", "shmem": "shared memory/tmpfs", "hugepages": "hugepages", "page_tables": "page tables",

@@ -11,9 +11,9 @@ pages of a process group, ``n.NAME`` its members, ``pgscan`` (pages) and ``slabs
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
 
 from memtriage import growth
+from memtriage.record import NamedTuple
 
 NEVER = frozenset(("p.free", "p.page_cache", "p.slab_reclaimable", "p.kernel_reclaimable", "p.hardware_corrupted"))
 """Parts that growth of is no loss: nobody holds them, or the kernel takes them back. What in them is pinned is told by cache."""

@@ -7,10 +7,10 @@ their counters out of the sample; they are absent, not 0.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from memtriage import diagnosis, exhaustion, survey
 from memtriage.procfs import boot_id, dentry_state, files, inode_nr, uptime, vmstat
+from memtriage.record import NamedTuple
 from memtriage.state import Sample
 
 NAME = "memory"

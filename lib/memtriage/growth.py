@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from math import exp, log, sqrt
-from typing import NamedTuple
+
+from memtriage.record import NamedTuple
 
 MIN_SPAN = 60.0
 """Seconds of history below which a rate per hour is noise (or the window, where that is shorter)."""

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple
 
 from memtriage import __version__, threshold
+from memtriage.record import TYPE_CHECKING, NamedTuple
 
-Namespace = dict[str, Any]
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Namespace = dict[str, Any]
+else:
+    Namespace = dict
 
 
 class Usage(Exception):

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Callable, NamedTuple
 
 from memtriage import diagnosis, exhaustion, following, growth
 from memtriage.procfs import files
+from memtriage.record import TYPE_CHECKING, NamedTuple
 from memtriage.wording import label as plain_label
 from memtriage.wording import share, size
+
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 class NoSlab(Exception):

@@ -6,10 +6,10 @@ Sources that a verdict does not depend on may be missing or denied: then their p
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from memtriage import accounting, diagnosis
 from memtriage.procfs import files, meminfo, slab_aliases, slabinfo
+from memtriage.record import NamedTuple
 
 
 class Memory(NamedTuple):
