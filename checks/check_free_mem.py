@@ -56,6 +56,7 @@ class FreeMemory(nagiosplugin.Resource):
 
     def probe(self):
         self.now = following.read(self.args["procfs"], self.args["sysfs"])
+        self.slab = self.now.slab
         self.outlook = self.foreseen()
         memory = self.memory = self.now.memory
         get, part = memory.info.get, memory.book.parts.get
@@ -105,7 +106,10 @@ class FreeMemory(nagiosplugin.Resource):
 
     def findings(self, state):
         """The process groups (read only where they are needed) and the culprit."""
-        proc, memory, slab = self.args["procfs"], self.memory, self.now.slab
+        proc, memory = self.args["procfs"], self.memory
+        if state or self.args["verbose"] or memory.book.slab_is_largest() or self.outlook.causes or self.outlook.pinned:
+            self.slab = survey.aliased(self.slab, self.args["sysfs"])  # every cache's name is about to be printed
+        slab = self.slab
         groups = survey.groups(proc, self.now.page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
         if self.outlook.causes and (state or self.alarming()):
             return groups, diagnosis.cause_culprit(self.outlook.causes[0], self.row, slab.caches)
@@ -136,7 +140,7 @@ class FreeMemory(nagiosplugin.Resource):
 
     def details(self, state):
         groups, culprit = self.found
-        memory, slab = self.memory, self.now.slab
+        memory, slab = self.memory, self.slab
         host = memory.limited_by is None
         lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups) if host else ''}".rstrip()]
         lines += diagnosis.growth_lines(self.outlook, self.row, slab.caches)

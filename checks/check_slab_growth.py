@@ -26,7 +26,7 @@ try:
 
     import nagiosplugin
 
-    from memtriage import diagnosis, exhaustion, following, growth, options, plugin, slabtrack, state, threshold
+    from memtriage import diagnosis, exhaustion, following, growth, options, plugin, slabtrack, state, survey, threshold
     from memtriage.wording import clean, duration, percent, signed, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -74,7 +74,8 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def probe(self):
         args = self.args
-        self.now = following.read(args["procfs"], args["sysfs"])
+        now = following.read(args["procfs"], args["sysfs"])
+        self.now = now._replace(slab=survey.aliased(now.slab, args["sysfs"]))
         try:
             self.totals = slabtrack.totals(args["procfs"], self.now)
         except slabtrack.NoSlab as lacking:

@@ -27,6 +27,10 @@ class Ledger(NamedTuple):
     def get(self, name: str) -> int | None:
         return self.parts.get(name)
 
+    def slab_is_largest(self) -> bool:
+        """Whether slab is the largest part of what is in use."""
+        return max((name for name in self.parts if name != "free"), key=lambda name: self.parts[name]).startswith("slab")
+
 
 class Extra(NamedTuple):
     """Counters outside meminfo, in bytes; ``None`` where there are none."""

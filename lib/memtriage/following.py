@@ -29,6 +29,7 @@ class Now(NamedTuple):
     memory: survey.Memory
     page: int
     slab: survey.Slab
+    """Without aliases: see :func:`memtriage.survey.aliased`."""
     programs: dict[str, tuple[int, int]]
     """Processes by program name: how many, and their resident pages together."""
     dentries: dentry_state.DentryState | None
@@ -55,7 +56,7 @@ def read(proc: str, sys: str) -> Now:
         programs = survey.programs(proc)
     except files.ProcfsError:
         programs = {}
-    return Now(memory, page, survey.slab(proc, sys, page), programs, dentries, inodes, events)
+    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events)
 
 
 def sample(proc: str, now: Now) -> Sample:
