@@ -87,7 +87,7 @@ class Processes(nagiosplugin.Resource):
         if chosen == "age":
             # Each process is judged; perfdata shows the youngest and the oldest.
             for age in sorted(count.ages):
-                yield nagiosplugin.Metric("age", age, "s", context="each")
+                yield nagiosplugin.Metric("age", int(age), "s", context="each")
 
     def headline(self, state):
         count, chosen = self.count, self.args["metric"]

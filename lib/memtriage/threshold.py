@@ -119,7 +119,7 @@ def check_order(warning: Threshold | None, critical: Threshold | None) -> None:
     if warning is None or critical is None or warning.kind != critical.kind:
         return
     warn, crit = warning.range, critical.range
-    if warn.invert or crit.invert or warn == crit:
-        return
+    if warn.invert or crit.invert or warn == crit or (warn.start, warn.end) == (float("-inf"), float("inf")):
+        return  # "~:" is how to ask for no WARNING at all
     if warn.start <= crit.start and crit.end <= warn.end:
         raise ValueError(f"warning '{warning.spec}' can never be seen beside critical '{critical.spec}'")
