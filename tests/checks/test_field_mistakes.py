@@ -235,7 +235,9 @@ def test_every_limit_in_both_states(row, tmp_path):
     below, above = (f"{float(value) + way * step:.2f}{unit}" if unit == "%" else f"{int(value) + way}{unit}" for way in (-1, 1))
     most = [(f"{value}{unit}", False), (below, True)]
     # With -m age any process alarms, so that only a limit that the oldest one passes says something.
-    least = [(f"{value}{unit}", False), (f"{above}:", True)] if metric == "age" else [(f"{value}{unit}:", False), (f"@{below}:{above}", True)]
+    least = [(f"{value}{unit}:", False), (f"@{below}:{above}", True)]
+    if metric == "age":
+        least = [(f"{value}{unit}", False), (f"{above}:", True)]
     for state, flag, limits in ((1, flags[0], most), (2, flags[1], least)):
         for limit, alarm in limits:
             answer = run(check, "--procfs", proc, *fixed, flag, limit).sound()
