@@ -158,8 +158,11 @@ def _words(table: tuple[Option, ...], argv: list[str]) -> Namespace:
 
 
 def _ordered(option: Option, values: Namespace) -> None:
+    pair = values[option.name], values[option.name.replace("warning", "critical")]
+    if any(isinstance(limit, str) for limit in pair):
+        return  # the check reads them itself, once it knows the metric and so the units
     try:
-        threshold.check_order(values[option.name], values[option.name.replace("warning", "critical")])
+        threshold.check_order(*pair)
     except ValueError as error:
         raise Usage(f"{option.flags[-1]}: {error}") from None
 

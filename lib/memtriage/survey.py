@@ -183,12 +183,19 @@ def programs(proc: str) -> dict[str, tuple[int, int]]:
 def groups(proc: str, page: int, below: str | None = None) -> list[diagnosis.Group]:
     """Processes by program, largest first, all or those in the cgroup ``below`` and under it.
 
-    Those that end while being read are left out; kernel threads hold nothing.
+    Those that end while being read are left out; kernel threads hold nothing. Empty where /proc hides processes of other users (its
+    option ``hidepid``): the largest of the few that are left would be named as if it were the largest of all.
     """
     from memtriage.procfs import pid  # noqa: PLC0415 - only an alarm asks for processes
     from memtriage.procfs.pid import cgroup, stat, statm  # noqa: PLC0415 - as above
 
     found: dict[str, list[int]] = {}
+    try:
+        stat.read(proc, 1)  # every PID namespace has its 1
+    except (files.Missing, files.Denied):
+        return []
+    except files.ProcfsError:
+        pass  # one odd file costs that process
     for number in pid.pids(proc):
         try:
             process = stat.read(proc, number)

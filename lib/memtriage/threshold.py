@@ -91,10 +91,12 @@ def _plain(end: float, infinite: str) -> str:
 
 
 def fixed(value: float) -> str:
-    """A number in fixed notation without needless zeros, as perfdata parsers want it: ``4.98``, ``12``, never ``1e-07``."""
+    """A number in fixed notation without needless zeros, as perfdata parsers want it: ``4.98``, ``12``, never ``1e-07``. Six decimals, as
+    many as a bound may have: a limit that lost some would be another one (``0.001%:`` became ``0:``, which nothing falls below).
+    """
     if isinstance(value, int) or value == int(value):
         return str(int(value))
-    return ("%.2f" % value).rstrip("0").rstrip(".")
+    return ("%.6f" % value).rstrip("0").rstrip(".")
 
 
 def perfdata(limit: Threshold | None, kind: str = "") -> str:
@@ -118,7 +120,7 @@ def check_order(warning: Threshold | None, critical: Threshold | None) -> None:
     if warning is None or critical is None or warning.kind != critical.kind:
         return
     warn, crit = warning.range, critical.range
-    if warn.invert or crit.invert or warn == crit:
-        return
+    if warn.invert or crit.invert or warn == crit or (warn.start, warn.end) == (float("-inf"), float("inf")):
+        return  # "~:" is how to ask for no WARNING at all
     if warn.start <= crit.start and crit.end <= warn.end:
         raise ValueError(f"warning '{warning.spec}' can never be seen beside critical '{critical.spec}'")
