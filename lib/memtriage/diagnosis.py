@@ -104,10 +104,11 @@ def culprit(book: Ledger, caches: list[Cache], groups: list[Group], short: bool,
 
 def limit_culprit(path: str, limit: int, groups: list[Group]) -> Culprit:
     """Inside a limited cgroup: the limit itself, and who in that cgroup holds most of it."""
-    words = f"cgroup limit of '{wording.clean(path, 40)}'"
+    words = f"cgroup limit of '{wording.clean_end(path, 40)}'"
     top = max(groups, key=lambda group: group.anon, default=None)
     if top is not None and top.anon * 10 >= limit:
-        return Culprit("cgroup", f"{words}, most held by {top.words}", top.anon, "The limit of a cgroup is reached, not the host's memory.")
+        meaning = "It is the limit of a cgroup that counts here, not the host's memory."
+        return Culprit("cgroup", f"{words}, most held by {top.words}", top.anon, meaning)
     return Culprit("cgroup", f"{words}, no process group in it above 10%", limit,
                    "The limit of a cgroup, not the host's memory: files, shared or kernel memory charged to it.")
 

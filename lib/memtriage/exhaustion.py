@@ -29,7 +29,7 @@ RHYTHM = 6
 """Windows (a day, with the default of four hours) over which growth of :data:`DAILY` must have lasted to be told from a day's own rise.
 Until then it is extrapolated only over :data:`CAUTIOUS` of what has been seen of it; and in any case it must last a whole window, as jobs
 of an hour or two do not."""
-CAUTIOUS = 0.6
+CAUTIOUS = 0.5
 """Instead of :data:`memtriage.growth.REACH`: a service that takes 40 % of memory in six hours and stops looks like a leak till then."""
 RECLAIMS = 0.0005
 """Pages scanned between two samples, as a share of all pages, from which on the kernel is short of memory and reclaims."""

@@ -206,5 +206,5 @@ def slab_remedy(error: files.ProcfsError, command: str) -> str:
     """What to do where slabinfo cannot be read: which right is missing and how to grant it."""
     if isinstance(error, files.Denied):
         return (f"Caches are unnamed: {error.path} is readable by root only. Grant it by sudo (in sudoers: nagios ALL=(root) NOPASSWD: "
-                f"/usr/lib/nagios/plugins/{command}) or at each boot: chgrp nagios /proc/slabinfo; chmod 0440 /proc/slabinfo")
+                f"/usr/lib/nagios/plugins/{command} \"\") or at each boot: chgrp nagios /proc/slabinfo; chmod 0440 /proc/slabinfo")
     return f"Caches are unnamed: {error.path}: {error.reason} (kernels without CONFIG_SLUB_DEBUG have no slabinfo)."

@@ -22,6 +22,8 @@ class Units(NamedTuple):
 
     allowed: dict[str, int]
     bare: str = ""
+    most: int = 100
+    """The largest share that makes sense, in per cent."""
 
     def kind(self, unit: str) -> str:
         """``%`` for shares, else the metric's own unit: the two are compared with different values."""
@@ -32,6 +34,8 @@ COUNT = Units({})
 PERCENT = Units(SHARE, "%")
 BYTES = Units(SIZES, "B")
 SHARE_OR_BYTES = Units({**SHARE, **SIZES}, "%")
+COMMITTED = Units({**SHARE, **SIZES}, "%", 10000)
+"""What was promised may be any multiple of what may be promised."""
 SECONDS = Units(TIMES, "s")
 
 
@@ -80,8 +84,8 @@ def parse(spec: str, units: Units = COUNT) -> Threshold:
     if len(kinds) > 1:
         raise ValueError(f"'{spec}' mixes per cent and other units")
     kind = kinds.pop() if kinds else units.kind("")
-    if kind == "%" and any(100 < end < float("inf") for end in ends):
-        raise ValueError(f"'{spec}' asks for more than 100%")
+    if kind == "%" and any(units.most < end < float("inf") for end in ends):
+        raise ValueError(f"'{spec}' asks for more than {units.most}%")
     text = ("@" if spec.startswith("@") else "") + _plain(ends[0], "~") + ":" + _plain(ends[1], "")
     return Threshold(nagiosplugin.Range(text), kind, spec)
 

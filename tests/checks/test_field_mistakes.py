@@ -128,7 +128,7 @@ def table(check: str) -> list[tuple[list[str], str]]:
 
 
 VALUES = {"RANGE": "0:", "SECONDS": "20", "DIR": str(FIXTURES / "healthy" / "proc"), "REGEX": "a", "NAME": "httpd", "USER": "0",
-          "LETTERS": "S", "PID": "1", "PATH": "/"}
+          "LETTERS": "S", "PID": "1", "PATH": "/", "N": "9"}
 
 
 @each_check
@@ -294,7 +294,7 @@ def test_a_first_run_shows_no_rate(tmp_path):
     """The first run has nothing to compare with, and showed 0 as a fact."""
     answer = runs(tmp_path, [(1000, 3000)], "-w", "1", "-c", "2")
     assert answer.code == 0
-    assert "growth is said from the second run on" in answer.first
+    assert "growth is said after a minute of history" in answer.first
     assert not [label for label in answer.perfdata if label.startswith(("g_", "growth"))]
 
 

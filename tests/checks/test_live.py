@@ -146,7 +146,7 @@ def test_without_any_place_to_remember_growth_is_unknown():
 
 
 IMPORTS = """
-import sys, os, runpy
+import sys, os
 import nagiosplugin, argparse
 before = set(sys.modules)
 def leave(code):
@@ -156,9 +156,9 @@ def leave(code):
 os._exit = leave
 os.dup2 = lambda *args: None
 sys.argv = sys.argv[1:]
-runpy.run_path(sys.argv[0], run_name="__main__")
+exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"), {"__name__": "__main__"})
 """
-ALLOWED = re.compile(r"memtriage(\..*)?|__future__|collections\.abc|contextlib|runpy|importlib.*|pkgutil|zlib"
+ALLOWED = re.compile(r"memtriage(\..*)?|__future__|collections\.abc|contextlib|zlib"
                      r"|json.*|_json|fcntl|stat|pwd|annotationlib|gc")
 
 
