@@ -13,7 +13,7 @@ from tests.procfs.samples import ALL
 
 FOUND = parsers()
 EXAMPLES = int(os.environ.get("MEMTRIAGE_EXAMPLES", "150"))
-WITHOUT_PARSER = {"files", "pid", "slab_aliases"}  # reading, listing and links
+WITHOUT_PARSER = {"files", "hugepages", "pid", "slab_aliases"}  # reading, listing and links
 
 
 def test_every_module_has_a_parser_and_samples() -> None:
