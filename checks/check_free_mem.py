@@ -101,11 +101,6 @@ class FreeMemory(nagiosplugin.Resource):
         rules = exhaustion.Rules(args["window"], args["warmup"], args["min_samples"])
         return following.outlook(self.now, following.history(memory.samples, self.now.page), rules)
 
-    def alarming(self):
-        """Whether the time to exhaustion is what alarms."""
-        limits = (self.args["eta_warning"], self.args["eta_critical"])
-        return self.outlook.eta is not None and any(limit and limit.alarms(int(self.outlook.eta)) for limit in limits)
-
     def findings(self, state):
         """The process groups (read only where they are needed) and the culprit."""
         proc, memory = self.args["procfs"], self.memory
@@ -113,12 +108,9 @@ class FreeMemory(nagiosplugin.Resource):
             self.slab = survey.aliased(self.slab, self.args["sysfs"])  # every cache's name is about to be printed
         slab = self.slab
         groups = survey.groups(proc, self.now.page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
-        if self.outlook.causes and (state or self.alarming()):
-            return groups, diagnosis.cause_culprit(self.outlook.causes[0], self.row, slab.caches)
-        if memory.limited_by:
-            return groups, diagnosis.limit_culprit(memory.limited_by, memory.total, groups)
+        limit = diagnosis.Limit(memory.limited_by, memory.total) if memory.limited_by else None
         locked = memory.info.get("Mlocked") or 0
-        return groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
+        return groups, diagnosis.blame(memory.book, limit, self.outlook, self.row, slab.caches, groups, bool(state), locked)
 
     def headline(self, state):
         memory, found = self.memory, self.outlook

@@ -113,6 +113,23 @@ def limit_culprit(path: str, limit: int, groups: list[Group]) -> Culprit:
                    "The limit of a cgroup, not the host's memory: files, shared or kernel memory charged to it.")
 
 
+class Limit(NamedTuple):
+    """The cgroup whose limit is the effective total, and that limit in bytes."""
+
+    path: str
+    size: int
+
+
+def blame(book: Ledger, limit: Limit | None, found: exhaustion.Outlook, row: Mapping[str, int], caches: list[Cache], groups: list[Group],
+          short: bool, locked: int = 0) -> Culprit:
+    """The culprit, for every check and command alike: what grows while memory is ``short``, else a cgroup's limit, else the largest."""
+    if found.causes and short:
+        return cause_culprit(found.causes[0], row, caches)
+    if limit is not None:
+        return limit_culprit(limit.path, limit.size, groups)
+    return culprit(book, caches, groups, short, locked)
+
+
 def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
     """What it is not: the other suspects a person would think of first, with their shares of memory."""
     total, said = book.total, []

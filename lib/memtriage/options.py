@@ -127,7 +127,7 @@ def parse(name: str, about: str, table: tuple[Option, ...], argv: list[str]) -> 
     for option in table:
         if option.name.endswith("warning"):
             _ordered(option, values)
-    values["sysfs"] = values["sysfs"] or _sysfs(values["procfs"])
+    values["sysfs"] = values["sysfs"] or sysfs_of(values["procfs"])
     return values
 
 
@@ -167,7 +167,7 @@ def _ordered(option: Option, values: Namespace) -> None:
         raise Usage(f"{option.flags[-1]}: {error}") from None
 
 
-def _sysfs(procfs: str) -> str:
+def sysfs_of(procfs: str) -> str:
     """The /sys that goes with a /proc. A captured /proc is never completed from the live /sys of another machine."""
     return "/sys" if os.path.abspath(procfs) == "/proc" else os.path.join(procfs, os.pardir, "sys")
 

@@ -394,9 +394,10 @@ ALLOCINFO = b"""allocinfo - version: 1.0
      2097152      512 drivers/net/x.c:88 [x_driver] func:x_refill
            x        0 broken
 """
-SYSVIPC_SHM = b"""       key      shmid perms     size  cpid  lpid nattch   uid   gid  cuid  cgid      atime      dtime      ctime       rss  swap
-         0          3  1600 67108864   702   731      6    26    26    26    26 1761904800          0 1761904800  33554432     0
-         0          4  1600              67108864   x
+SYSVIPC_SHM = b"""\
+  key shmid perms     size  cpid  lpid nattch  uid  gid cuid cgid      atime dtime      ctime      rss swap
+    0     3  1600 67108864   702   731      6   26   26   26   26 1761904800     0 1761904800 33554432    0
+    0     4  1600 67108864   x
 """
 
 ALL: dict[str, list[bytes]] = {
