@@ -179,10 +179,19 @@ def growth_lines(found: exhaustion.Outlook, row: Mapping[str, int], caches: list
         name = [cache.words for cache in caches if "c." + cache.name == held.key] or [f"slab cache '{wording.clean(held.key[2:])}'"]
         said = f"Pinned: {name[0]} {wording.size(held.size)} did not shrink while the kernel reclaimed"
         lines.append(said + "; MemAvailable counts it all the same.")
+    lines += [dying(caches)] if dying(caches) else []
     doubts = [f"{_key_words(key)} ({reason})" for key, reason in found.doubts[:3] if key not in {cause.key for cause in found.causes}]
     if doubts:
         lines.append("Grows, but no cause: " + ", ".join(doubts))
     return lines
+
+
+def dying(caches: list[Cache]) -> str:
+    """A sentence where the cache of caches is large: up to Linux 5.8 each removed cgroup that is still held keeps some. Else nothing."""
+    size = sum(cache.size for cache in caches if cache.name in ("kmem_cache", "kmem_cache_node"))
+    if size < exhaustion.LARGE:
+        return ""
+    return f"Dying cgroups: 'kmem_cache' holds {wording.size(size)}, the caches of removed cgroups that something holds."
 
 
 def eta_words(found: exhaustion.Outlook) -> str:

@@ -38,8 +38,8 @@ class Now(NamedTuple):
     """Event counters of /proc/vmstat."""
 
 
-def read(proc: str, sys: str) -> Now:
-    """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged."""
+def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None) -> Now:
+    """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged. ``programs``: if read already."""
     memory = survey.memory(proc, sys)
     page = survey.page_size(proc, memory.info)
     dentries = inodes = None
@@ -52,10 +52,11 @@ def read(proc: str, sys: str) -> Now:
         events: Mapping[str, int] = vmstat.read(proc).values
     except files.ProcfsError:
         events = {}
-    try:
-        programs = survey.programs(proc)
-    except files.ProcfsError:
-        programs = {}
+    if programs is None:
+        try:
+            programs = survey.programs(proc)
+        except files.ProcfsError:
+            programs = {}
     return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events)
 
 

@@ -32,7 +32,10 @@ class Answer(NamedTuple):
 
 def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True) -> Answer:
     """Reads and judges. Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged."""
-    now = rows.aliased(following.read(proc, sys), sys)
+    page = survey.page_size(proc)
+    owners = reading.read(proc, page, exact)
+    programs = {group.name: (group.members, group.rss // page) for group in owners.groups}
+    now = rows.aliased(following.read(proc, sys, programs), sys)
     memory = now.memory
     try:
         sample = following.sample(proc, now)
@@ -40,12 +43,12 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True) 
     except files.ProcfsError:  # a tree without boot id or uptime
         known, source = exhaustion.History([], [], now.page), None
     outlook = following.outlook(now, known, RULES)
-    owners = reading.read(proc, now.page, exact)
     short = shortage.found(proc, memory, now.page)
-    groups = survey.groups(proc, now.page, memory.limited_by)
     limit = diagnosis.Limit(memory.limited_by, memory.total) if memory.limited_by else None
     row = known.rows[-1] if known.rows else {}
     alarming = bool(short) or (outlook.eta is not None and outlook.eta < SOON)
+    # As the check does: while all is well, it does not look for a program.
+    groups = survey.groups(proc, now.page, memory.limited_by) if memory.limited_by else owners.as_groups() if alarming else []
     culprit = diagnosis.blame(memory.book, limit, outlook, row, now.slab.caches, groups, alarming, memory.info.get("Mlocked") or 0)
     ledger, blind = rows.rows(proc, sys, now, known, owners)
     blind += [rows.Sight(name, "cannot be read", None) for name in shortage.sources(proc)]

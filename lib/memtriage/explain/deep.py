@@ -28,4 +28,6 @@ def count(proc: str, page: int, book: accounting.Ledger, progress: Callable[[flo
     get = book.parts.get
     # Only the first page of a free block is flagged free, so the bare ones hold the rest of MemFree. Page tables have a flag of their own.
     known = sum(get(name) or 0 for name in ("free", "kernel_stacks", "per_cpu", "vmalloc", "balloon"))
-    return Deep(total, max(0, (total.bare + total.free) * page - known))
+    # Frames that were never given to the page allocator (holes, the map of pages) have no flag either, and are not in MemTotal.
+    outside = max(0, (sum(total) - total.absent - total.reserved) * page - book.total)
+    return Deep(total, max(0, (total.bare + total.free) * page - known - outside))

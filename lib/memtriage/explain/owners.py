@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import NamedTuple
 
+from memtriage import diagnosis
 from memtriage.procfs import files, pid
 from memtriage.procfs.pid import cgroup, smaps_rollup, stat, statm
 
 
 class Owner(NamedTuple):
-    """Processes of one program. Bytes; shared pages are divided among their users where ``exact``, else counted once for each of them."""
+    """Processes of one program. Bytes; ``anon`` and ``shmem`` are divided among those who share pages where ``exact``."""
 
     name: str
     unit: str
-    """The systemd unit (or last part of the cgroup) that most of them run in; empty at the root."""
+    """The systemd unit (or last part of the cgroup) that the largest of them runs in; empty at the root."""
     members: int
     anon: int
     shmem: int
-    """Pages of tmpfs, memfd and SysV memory that they map."""
+    """Pages of tmpfs, memfd and SysV memory that they map; 0 where not ``exact``."""
     rss: int
+    rough: int
+    """``anon`` by statm, with shared pages counted once for each process: what the checks reckon with."""
     exact: bool
 
 
@@ -27,50 +29,69 @@ class Owners(NamedTuple):
     groups: list[Owner]
     """By private and shared memory together, largest first."""
     unreadable: int
-    """Processes whose shared pages could not be divided, for want of rights or of a kernel since 4.14."""
+    """Processes whose shared pages could not be divided, for want of rights, of a kernel since 5.3, or because it was not asked for."""
 
     @property
     def anon(self) -> int:
         return sum(group.anon for group in self.groups)
 
+    def as_groups(self) -> list[diagnosis.Group]:
+        """As :func:`memtriage.survey.groups` gives them."""
+        found = [diagnosis.Group(group.name, group.members, group.rough, group.rss) for group in self.groups]
+        return sorted(found, key=lambda group: (-group.anon, group.name))
+
+
+class _Sums:
+    members = anon = shmem = rss = rough = largest = largest_pid = 0
+    exact = True
+
 
 def read(proc: str, page: int, exact: bool = True) -> Owners:
     """Raises :class:`~memtriage.procfs.files.ProcfsError` where the folder itself cannot be read. Who ends meanwhile is left out."""
-    found: dict[str, list[int]] = {}
-    units: dict[str, Counter[str]] = {}
-    divided: dict[str, bool] = {}
+    found: dict[str, _Sums] = {}
     unreadable = 0
     for data in pid.stats(proc):
         try:
             process = stat.parse(data)
             if process.rss_pages <= 0:
                 continue
-            pages = statm.read(proc, process.pid)
-            where = _unit(cgroup.read(proc, process.pid))
-        except files.ProcfsError:
+            pages = statm.parse(pid.small(f"{proc}/{process.pid}/statm"))
+        except (files.ProcfsError, OSError):
             continue
-        anon, shmem, known = pages.anon_pages * page, 0, False
-        if exact:
-            try:
-                rollup = smaps_rollup.read(proc, process.pid)
-                anon_share, shmem_share = rollup.get("Pss_Anon"), rollup.get("Pss_Shmem")
-                if anon_share is not None and shmem_share is not None:  # since Linux 5.3
-                    anon, shmem, known = anon_share, shmem_share, True
-            except files.ProcfsError:
-                pass
-        unreadable += not known
-        sums = found.setdefault(process.comm, [0, 0, 0, 0])
-        for place, value in enumerate((1, anon, shmem, pages.resident_pages * page)):
-            sums[place] += value
-        units.setdefault(process.comm, Counter())[where] += 1
-        divided[process.comm] = divided.get(process.comm, True) and known
-    groups = [Owner(name, units[name].most_common(1)[0][0], members, anon, shmem, rss, divided[name])
-              for name, (members, anon, shmem, rss) in found.items()]
+        rough = pages.anon_pages * page
+        shares = _shares(proc, process.pid) if exact else None
+        unreadable += shares is None
+        anon, shmem = shares or (rough, 0)
+        sums = found.setdefault(process.comm, _Sums())
+        sums.members += 1
+        sums.anon += anon
+        sums.shmem += shmem
+        sums.rss += pages.resident_pages * page
+        sums.rough += rough
+        sums.exact = sums.exact and shares is not None
+        if anon + shmem >= sums.largest:
+            sums.largest, sums.largest_pid = anon + shmem, process.pid
+    groups = [Owner(name, _unit(proc, sums.largest_pid), sums.members, sums.anon, sums.shmem, sums.rss, sums.rough, sums.exact)
+              for name, sums in found.items()]
     return Owners(sorted(groups, key=lambda group: (-group.anon - group.shmem, group.name)), unreadable)
 
 
-def _unit(memberships: list[cgroup.Membership]) -> str:
+def _shares(proc: str, number: int) -> tuple[int, int] | None:
+    """Private and shared memory of a process, each page divided by its users."""
+    try:
+        rollup = smaps_rollup.read(proc, number)
+    except files.ProcfsError:
+        return None
+    anon, shmem = rollup.get("Pss_Anon"), rollup.get("Pss_Shmem")
+    return (anon, shmem) if anon is not None and shmem is not None else None
+
+
+def _unit(proc: str, number: int) -> str:
     """The last part of the cgroup that says most: of version 2, of systemd's own, or of memory."""
+    try:
+        memberships = cgroup.read(proc, number)
+    except files.ProcfsError:
+        return ""
     for wanted in ("", "name=systemd", "memory"):
         for entry in memberships:
             if (wanted in entry.controllers if wanted else not entry.controllers) and entry.path != "/":
