@@ -21,8 +21,8 @@ try:
     gc.disable()  # a run this short frees nothing: 2 ms
     import nagiosplugin
 
-    from memtriage import options, plugin, processes, threshold
-    from memtriage.wording import clean, duration, size
+    from memtriage import options, plugin, processes, survey, threshold
+    from memtriage.wording import clean, clean_end, duration, percent, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
 
@@ -49,6 +49,12 @@ def text_of(text):
     return text
 
 
+def number_of(text):
+    if not (text.isascii() and text.isdigit() and len(text) <= 7 and int(text)):
+        raise ValueError(f"'{text}' is no number of workers")
+    return int(text)
+
+
 OPTIONS = options.complete((
     options.Option(("-w", "--warning"), "WARNING where the metric is outside RANGE", "RANGE"),
     options.Option(("-c", "--critical"), "CRITICAL where the metric is outside RANGE", "RANGE"),
@@ -60,6 +66,8 @@ OPTIONS = options.complete((
     options.Option(("-p", "--ppid"), "children of this process", "PID", None, processes.process_id),
     options.Option(("--cgroup",), "in this cgroup or below it", "PATH", None, text_of),
     options.Option(("-k", "--no-kthreads"), "leave kernel threads out"),
+    options.Option(("--max-workers",), "judge what so many would take of the memory they can have", "N", None, number_of),
+    *options.pair("budget", "that share (%)", threshold.PROJECTED, "90%", "100%"),
     options.Option(("-X", "--exclude"), "leave out what REGEX matches in name or command line", "REGEX", None, processes.pattern),
 ))
 
@@ -84,6 +92,19 @@ class Processes(nagiosplugin.Resource):
             rows.append(("pss", count.pss, "B"))
         for name, value, unit in rows:
             yield nagiosplugin.Metric(name, value, unit, min=0, context="judged" if name == chosen else "plain")
+        self.budget = None
+        if self.args["max_workers"] is not None and count.pids:
+            from memtriage import workers  # noqa: PLC0415 - few ask for it
+
+            proc, sysfs = self.args["procfs"], self.args["sysfs"]
+            memory = survey.memory(proc, sysfs)
+            self.budget = workers.project(proc, sysfs, count.pids, self.args["max_workers"], memory, survey.page_size(proc, memory.info))
+        if self.budget is not None:
+            found = self.budget
+            yield nagiosplugin.Metric("budget_used", round(found.share, 2), "%", min=0, context="budget")
+            yield nagiosplugin.Metric("projected", found.projected, "B", min=0, max=found.room.size, context="plain")
+            if found.fits is not None:
+                yield nagiosplugin.Metric("headroom_workers", max(0, found.fits - found.now.workers), "", min=0, context="plain")
         if chosen == "age":
             # Each process is judged; perfdata shows the youngest and the oldest.
             for age in sorted(count.ages):
@@ -102,8 +123,14 @@ class Processes(nagiosplugin.Resource):
             words += f", PSS {size(count.pss)}"
         words += f", {count.zombies} zombies" if count.zombies else ""
         words += f", {count.uninterruptible} in uninterruptible sleep" if count.uninterruptible else ""
+        if self.budget is not None:
+            found = self.budget
+            fit = "any number fits" if found.fits is None else f"{found.fits} fit"
+            words = f"{found.wanted} workers would take {size(found.projected)}, {percent(found.share)} of what "
+            words += f"{clean_end(found.room.bound)} can give them ({size(found.room.size)}); {fit}; "
+            return words + f"now {count.procs} x {size(found.now.mean)} {processes.Filter.of(self.args).words}"
         limit = self.args["critical"] if state == 2 else self.args["warning"]
-        return words + (f": {chosen} outside {limit.spec}" if state in (1, 2) else "")
+        return words + (f": {chosen} outside {limit.spec}" if state in (1, 2) and limit else "")
 
     def certain(self, limits, state):
         """Whether the state stands however many more processes there are: too many, or one too old or too young, stays so."""
@@ -119,6 +146,15 @@ class Processes(nagiosplugin.Resource):
         if largest:
             words = f"Largest: pid {largest.pid} '{clean(largest.comm)}' RSS {size(largest.rss)}"
             lines = [words + "; RSS counts shared pages once for each process."]
+        if self.budget is not None:
+            found = self.budget.now
+            measure = "PSS" if self.budget.exact else "RSS (as root it would be PSS: here shared pages count for each)"
+            lines.append(f"One takes {size(found.mean)} in the mean, {size(found.percentile_95)} at the 95th percentile, "
+                         f"{size(found.largest)} the largest, by {measure}; "
+                         f"{size(found.shared)} is shared, one more adds {size(found.each)}.")
+            lines += [f"Near its own limit: {self.budget.capped}."] if self.budget.capped else []
+        elif self.args["max_workers"] is not None:
+            lines.append("No budget: there is no such process to reckon it from.")
         if count.hidden:
             lines.append("Others may be hidden from this user (/proc with hidepid): these are lower bounds.")
         if count.unreadable:
@@ -143,9 +179,11 @@ def judge(args):
         threshold.check_order(args["warning"], args["critical"])
     except ValueError as wrong:
         raise options.Usage(f"--warning: {wrong}") from None
+    budgets = [plugin.Gauge("budget", args["budget_warning"], args["budget_critical"], kind="%")]
     found, limits = Processes(args), (args["warning"], args["critical"])
-    report = plugin.evaluate(nagiosplugin.Check(found, plugin.Gauge("judged", *limits), plugin.Gauge("plain"), Each("each", *limits),
-                                                plugin.Words(found.headline, found.details)))
+    report = plugin.evaluate(nagiosplugin.Check(
+        found, plugin.Gauge("judged", *limits), plugin.Gauge("plain"), Each("each", *limits), *budgets,
+        plugin.Words(found.headline, found.details)))
     if found.count.hidden and not found.certain(limits[::-1], report.state):
         raise plugin.Refused(f"only {found.count.procs} matching processes can be seen, others may be hidden (/proc with hidepid): "
                              "run it as root (sudo -n), or let this user see all (mount option gid=)")

@@ -37,7 +37,9 @@ def cgroup(limit: int) -> Iterator[Path]:
     finally:
         for _ in range(50):
             for pid in (group / "cgroup.procs").read_text().split():
-                os.kill(int(pid), signal.SIGKILL)
+                if int(pid) > 1:  # 0 is how a process is shown that is just ending, and would be ourselves to kill(2)
+                    with contextlib.suppress(ProcessLookupError):
+                        os.kill(int(pid), signal.SIGKILL)
             try:
                 group.rmdir()
                 break

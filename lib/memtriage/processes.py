@@ -108,6 +108,7 @@ class Count:
         self.hidden = False
         """Whether there may be processes that this user cannot see: then all sums are lower bounds."""
         self.ages: list[float] = []
+        self.pids: list[int] = []
         self.pss: int | None = 0
         self.pss_denied = 0
         self.pss_unsupported = False
@@ -164,6 +165,7 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
 def _add(total: Count, process: stat.PidStat, page: int, age: float) -> None:
     rss = max(0, process.rss_pages) * page
     total.procs += 1
+    total.pids.append(process.pid)
     total.threads += process.num_threads
     total.rss += rss
     total.ages.append(age)

@@ -36,6 +36,7 @@ BYTES = Units(SIZES, "B")
 SHARE_OR_BYTES = Units({**SHARE, **SIZES}, "%")
 COMMITTED = Units({**SHARE, **SIZES}, "%", 10000)
 """What was promised may be any multiple of what may be promised."""
+PROJECTED = Units(SHARE, "%", 10000)
 SECONDS = Units(TIMES, "s")
 
 

@@ -23,6 +23,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="every line of the ledger, however long that gets")
     parser.add_argument("--deep", action="store_true", help="look at every page of memory (root, some seconds): tells what drivers took")
     parser.add_argument("--no-pss", action="store_true", help="do not divide shared pages among their users: much faster")
+    parser.add_argument("--workers", metavar="NAME=N", help="would N workers of that name fit? auto: as running servers are configured")
     parser.add_argument("--process", metavar="PID|NAME", help="what one process, or each of that name, is and holds")
     parser.add_argument("--procfs", metavar="DIR", default="/proc", help="a captured tree instead of /proc")
     parser.add_argument("--sysfs", metavar="DIR", help="the same for /sys (a captured tree's own is found by itself)")
@@ -39,6 +40,16 @@ def run(args: argparse.Namespace) -> int:
             raise Failure(str(error.args[0])) from None
         return 0
     sysfs = args.sysfs or check_options.sysfs_of(args.procfs)
+    if args.workers is not None:
+        from memtriage.explain import fit  # noqa: PLC0415 - a question of its own
+
+        try:
+            sys.stdout.write(fit.text(args.procfs, sysfs, args.workers))
+        except LookupError as error:
+            raise Failure(str(error.args[0])) from None
+        except files.ProcfsError as error:
+            raise Failure(f"{error.path}: {error.reason}") from None
+        return 0
     try:
         found = answers.find(args.procfs, sysfs, args.state_dir, not args.no_pss)
         pages = deep.count(args.procfs, found.now.page, found.now.memory.book, _progress) if args.deep else None
