@@ -139,7 +139,7 @@ def test_every_option_in_every_form(check, tmp_path):
         flags[-1] for flags, _ in options}
     forms: dict[str, list[str]] = {"--a b": [], "--a=b": [], "-a b": [], "-ab": []}
     for flags, metavar in options:
-        value = {"--metric": "threads", "--state-dir": str(tmp_path)}.get(flags[-1]) or VALUES.get(metavar)
+        value = {"--metric": "threads", "--state-dir": str(tmp_path), "--budget-warning": "50%", "--budget-critical": "60%"}.get(flags[-1]) or VALUES.get(metavar)
         assert bool(value) == bool(metavar), flags
         if flags[-1] in ("--help", "--version"):
             continue
