@@ -1,0 +1,206 @@
+"""Who is to blame for an OOM kill: the same rules as everywhere, on the memory that the kernel reported at that moment.
+
+The victim is whom the kernel chose, not who holds the memory: a browser dies beside 22 GiB of network buffers.
+"""
+
+from __future__ import annotations
+
+from typing import Callable
+
+from memtriage import accounting, diagnosis
+from memtriage.procfs.keyed import Keyed
+from memtriage.procfs.oom_report import Kill, Report
+from memtriage.wording import clean, duration, share, size
+
+_UNITS = (".service", ".scope", ".socket", ".mount", ".slice")
+
+
+def ledger(report: Report) -> accounting.Ledger | None:
+    """The host's memory at the kill, ``None`` where the report's tables are missing, as in a cgroup's or a torn log."""
+    if "Cached" not in report.memory or "AnonPages" not in report.memory:
+        return None
+    return accounting.ledger(Keyed(report.memory, []))
+
+
+def caches(report: Report) -> list[diagnosis.Cache]:
+    """Largest first; the kernel lists only those that cannot be reclaimed."""
+    found = [diagnosis.Cache(name, held, False) for name, held in report.caches]
+    return sorted(found, key=lambda cache: (-cache.size, cache.name))
+
+
+def groups(report: Report) -> list[diagnosis.Group]:
+    """Processes by program, largest first. Before Linux 6.9 the table has no anonymous memory apart from RSS."""
+    held: dict[str, list[int]] = {}
+    for task in report.tasks:
+        entry = held.setdefault(task.name, [0, 0, 0])
+        entry[0] += 1
+        entry[1] += task.rss if task.anon is None else task.anon
+        entry[2] += task.rss
+    return sorted((diagnosis.Group(name, *entry) for name, entry in held.items()), key=lambda group: (-group.anon, group.name))
+
+
+def culprit(report: Report) -> diagnosis.Culprit | None:
+    """``None`` where the log does not hold enough to say it."""
+    if report.constraint == "memcg":
+        if report.oom_memcg is None or report.limit is None:
+            return None
+        return diagnosis.limit_culprit(report.oom_memcg, report.limit, groups(report))
+    book = ledger(report)
+    return diagnosis.culprit(book, caches(report), groups(report), True) if book is not None else None
+
+
+def victim(kill: Kill) -> str:
+    """``'chrome' (pid 4242, 1.20 GiB)``."""
+    said = [f"pid {kill.pid}"] if kill.pid is not None else []
+    said += [size(kill.rss)] if kill.rss is not None else []
+    return f"'{clean(kill.name, 24)}'" + (f" ({', '.join(said)})" if said else "")
+
+
+def victims(kills: list[Kill], most: int = 3) -> str:
+    """All of them, those of one name together: ``3 x 'httpd', 'mysqld' (pid 7, 2.00 GiB)``."""
+    names: dict[str, list[Kill]] = {}
+    for kill in kills:
+        names.setdefault(kill.name, []).append(kill)
+    ranked = sorted(names.values(), key=len, reverse=True)
+    said = [victim(same[0]) if len(same) == 1 else f"{len(same)} x '{clean(same[0].name, 24)}'" for same in ranked[:most]]
+    more = len(ranked) - most
+    return ", ".join(said) + (f" and {more} other{'s' if more > 1 else ''}" if more > 0 else "")
+
+
+def scope(report: Report) -> str:
+    """Whose memory had run out, as a sentence."""
+    if report.constraint == "memcg":
+        words = f"Scope: cgroup '{clean(report.oom_memcg, 80)}'" if report.oom_memcg else "Scope: a cgroup, which one the log does not say"
+        if report.limit is not None:
+            words += f" at its limit of {size(report.limit)}"
+        if report.task_memcg and report.task_memcg != report.oom_memcg:
+            words += f", victim in '{clean(report.task_memcg, 80)}'"
+    elif report.constraint == "cpuset":
+        words = f"Scope: cpuset '{clean(report.cpuset or '?', 60)}', memory nodes {clean(report.nodes or '?', 20)}; others may have plenty"
+    elif report.constraint == "memory_policy":
+        words = f"Scope: the asker's memory policy (mbind, numactl), nodes {clean(report.nodes or '?', 20)}; others may have plenty"
+    elif report.constraint == "none" or report.memory:
+        words = "Scope: the host"
+    else:
+        words = "Scope: not in the log"
+    unit = _unit(report.task_memcg or report.oom_memcg or "")
+    return words + (f"; systemd unit {clean(unit, 60)}" if unit else "") + "."
+
+
+def _unit(path: str) -> str | None:
+    """The innermost service or scope of a cgroup's path, else its innermost slice."""
+    parts = [part for part in path.split("/") if part.endswith(_UNITS)]
+    inner = [part for part in parts if not part.endswith(".slice")] or parts
+    return inner[-1] if inner else None
+
+
+def illness(report: Report) -> str | None:
+    """Where it was not the amount of memory but its kind: pieces too small, or a zone that few can use (32-bit lowmem, DMA)."""
+    if report.constraint == "memcg" or not report.zones:
+        return None
+    high = [zone for zone in report.zones if zone.name in ("HighMem", "Movable")]
+    low = [zone for zone in report.zones if zone not in high and zone.name != "Device"]
+    normal = [zone for zone in low if zone.name == "Normal"]
+    if normal and all(zone.free <= zone.min for zone in normal) and any(zone.free > 4 * max(zone.low, 1024**2) for zone in high):
+        free = sum(zone.free for zone in high)
+        return (f"Lowmem, not memory: zone Normal has {size(sum(zone.free for zone in normal))} free, {size(free)} lie free where the kernel "
+                "cannot put its own data. A 64-bit kernel has no such limit.")
+    order = report.order or 0
+    wanted = report.page << max(0, order)
+    roomy = [zone for zone in low if zone.blocks and zone.free > zone.low]
+    if order > 0 and roomy and not any(count for zone in roomy for block, count in zone.blocks.items() if block >= wanted):
+        return (f"Fragmentation: {size(wanted)} in one piece (order {order}) were asked for; {size(sum(zone.free for zone in roomy))} are free "
+                "above the watermarks, in smaller pieces.")
+    if report.gfp and "GFP_DMA" in report.gfp:
+        zone = "DMA32" if "GFP_DMA32" in report.gfp else "DMA"
+        return f"Only zone {zone} could serve this request (a device with few address bits), not the host's memory as a whole."
+    return None
+
+
+def asked(report: Report) -> str | None:
+    """Who asked for memory: seldom the one to blame."""
+    if report.order == -1:
+        return "Asked for by hand (SysRq f)."
+    if report.asker is None:
+        return None
+    kind = f", {clean(report.gfp.partition('(')[2].rstrip(')') or report.gfp, 60)}" if report.gfp else ""
+    order = f"order {report.order}" if report.order is not None else "order unknown"
+    return f"Asked for by '{clean(report.asker, 24)}' ({order}{kind}), which need not be the one to blame."
+
+
+def shares(report: Report, kill: Kill) -> str | None:
+    """The victim's share of what had run out, and the largest user beside it."""
+    total = report.limit if report.constraint == "memcg" else report.memory.get("MemTotal")
+    said = []
+    if kill.rss is not None and total:
+        of = "the limit" if report.constraint == "memcg" else "RAM"
+        said.append(f"Victim '{clean(kill.name, 24)}' held {share(kill.rss, total)} of {of}")
+    listed = groups(report)
+    if listed:
+        said.append(f"largest user: {listed[0].words}")
+    return "; ".join(said) + "." if said else None
+
+
+def slab(report: Report) -> str | None:
+    """Slab totals and the largest caches that could not be reclaimed."""
+    get = report.memory.get
+    fixed = get("SUnreclaim")
+    whole = get("Slab")
+    if fixed is None and whole is None:
+        return None
+    total = report.memory["MemTotal"]
+    if fixed is None:
+        return f"Slab {size(whole or 0)} ({share(whole or 0, total)} of RAM)."
+    named = ", ".join(f"{clean(cache.name, 30)} {size(cache.size)}" for cache in caches(report)[:4])
+    return f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(get('SReclaimable') or 0)}" + (
+        f"; {named}." if named else ".")
+
+
+class Story:
+    """The words for one or several kills. ``found`` is oldest first; ``aged`` gives the seconds since a kill, where the log has them."""
+
+    def __init__(self, found: list[tuple[Report, Kill]], aged: Callable[[Kill], float | None]) -> None:
+        self.found = found
+        self.aged = aged
+        told = [(report, kill, culprit(report)) for report, kill in reversed(found)]
+        # The newest that says who is to blame: of a torn report at least the victim is known.
+        self.main = next((one for one in told if one[2] is not None), told[0] if told else None)
+
+    def headline(self, kills: int, window_s: float, where: str) -> str:
+        """``2 OOM kills in the last 5.0 min: 'chrome' ...; culprit: ...``."""
+        head = f"{kills} OOM kill{'s' if kills > 1 else ''}{where} in the last {duration(window_s)}"
+        if self.main is None:
+            return f"{head}; whom it killed is not in the log"
+        report, _, blamed = self.main
+        words = ""
+        if blamed is not None:
+            words = f"; culprit: {blamed.words}"
+            if blamed.part == "cgroup" and report.limit is not None:
+                words = words.replace("cgroup limit of ", f"{size(report.limit)} cgroup limit of ", 1)
+        names = victims([kill for _, kill in self.found])
+        if len(head) + len(names) + len(words) > 175:
+            names = victims([kill for _, kill in self.found], 1)
+        return f"{head}: {names}{words}"
+
+    def details(self, most: int) -> list[str]:
+        """Who was to blame and who not, whose memory it was, and the kills one by one."""
+        if self.main is None:
+            return []
+        report, kill, blamed = self.main
+        book = ledger(report)
+        lines = []
+        if blamed is not None:
+            against = diagnosis.contrast(book, blamed, groups(report)) if book is not None and blamed.part != "cgroup" else ""
+            lines.append(f"{blamed.meaning} {against}".rstrip())
+        else:
+            lines.append("Who held the memory is not in the log: the kernel's tables are missing or cut.")
+        for line in (scope(report), illness(report), shares(report, kill), slab(report), asked(report)):
+            if line:
+                lines.append(line)
+        if report.group:
+            lines.append(f"The whole cgroup '{clean(report.group, 80)}' was killed: memory.oom.group is set.")
+        for _, one in self.found[: -most - 1 : -1]:
+            passed = self.aged(one)
+            uid = f", uid {one.uid}" if one.uid is not None else ""
+            lines.append(f"Killed: {victim(one)}{uid}" + (f", {duration(passed)} ago" if passed is not None else ""))
+        return lines

@@ -1,0 +1,195 @@
+"""The kernel's log: /dev/kmsg (Documentation/ABI/testing/dev-kmsg, since Linux 3.5), and the same messages as text in a log file.
+
+Text is what dmesg (with or without -T, -x, --time-format iso), journalctl -k (-o short and its like, cat, verbose, export), rsyslog and
+busybox make of it, or the bare message. A message may hold several lines: the device writes them ``\\x0a``, rsyslog ``#012``.
+Whoever is not the kernel is left out where the form tells: /dev/kmsg by its facility, syslog by its tag.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+from typing import NamedTuple
+
+from memtriage.procfs import files
+
+RECORDS = 500_000
+"""Records read of the ring at most: ten times what a ring of 4 MiB holds. A kernel that logs without end must not hold a check for ever."""
+
+
+class Wall(NamedTuple):
+    """A time of day as it stands in the log."""
+
+    year: int | None
+    """Traditional syslog does not write it."""
+    month: int
+    day: int
+    second: int
+    """Of the day."""
+    offset_s: int | None
+    """Seconds east of UTC; ``None`` for local time."""
+
+
+class Record(NamedTuple):
+    """One message of the kernel."""
+
+    text: str
+    """Without time, host and tag; may hold newlines."""
+    up_s: float | None
+    """Seconds since boot without suspend, where the form has them."""
+    wall: Wall | None
+    caller: str
+    """``T123`` (task) or ``C1`` (CPU) with CONFIG_PRINTK_CALLER, since Linux 5.1; else empty."""
+    seq: int | None
+    """Number since boot; /dev/kmsg only."""
+
+
+class Log(NamedTuple):
+    records: list[Record]
+    odd: list[str]
+    """Lines that begin as a record of /dev/kmsg and are none."""
+
+
+_MONTHS = {name: place + 1 for place, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
+_DEVICE = re.compile(r"([0-9]{1,10}),([0-9]{1,20}),([0-9]{1,20}),([^;]*);(.*)")
+_HEX = re.compile(r"\\x([0-9a-f]{2})")
+_OCTAL = re.compile(r"#0([0-3][0-7])")
+_LEAD = re.compile(r"(?:\s*MESSAGE=)?(?:<[0-9]{1,3}>)?(?:kern\s*:[a-z]+\s*:\s)?")
+_ISO = re.compile(r"(?:\[?[A-Z][a-z]{2} )?([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?"
+                  r"(Z|[+-][0-9]{2}:?[0-9]{2}| UTC)?(?: [A-Z]{2,5})? +")
+_BSD = re.compile(r"(\[?)(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?: ([0-9]{4}))?(\]?) +")
+_STAMP = re.compile(r"(?:<[0-9]{1,3}>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]{1,10})\])? ?")
+_TAG = re.compile(r"(?:\S+ )?(?:[a-z0-9]+\.[a-z]+ )?([^\s:\[]+)(?:\[[0-9]+\])?: ?")
+_HOST = re.compile(r"\S+ kernel: ?")
+
+
+def parse(data: bytes) -> Log:
+    """Returns the messages in their order, of any form, forms mixed. Never raises: what has no known form is a bare message.
+
+    A last line without its newline counts: text that was copied from a screen ends so.
+    """
+    records: list[Record] = []
+    odd: list[str] = []
+    device = False
+    for line in files.text(data).split("\n"):
+        if line[:1].isdigit() and ";" in line:
+            found = _DEVICE.match(line)
+            if found:
+                device = True
+                priority, seq, usec, flags, text = found.groups()
+                if int(priority) < 8:  # facility 0 is the kernel; others were written by programs, which cannot use it
+                    records.append(Record(_unhex(text), int(usec) / 1e6, None, _caller(flags), int(seq)))
+                continue
+        if device and line[:1] == " ":
+            continue  # the dictionary of a record: SUBSYSTEM=, DEVICE=
+        if device and line and _DEVICE.match(line + ";"):
+            odd.append(line)
+            continue
+        record = _from_text(line.rstrip("\r"))
+        if record is not None:
+            records.append(record)
+    return Log(records, odd)
+
+
+def _unhex(text: str) -> str:
+    if "\\x" not in text:
+        return text
+    return files.text(_HEX.sub(lambda found: chr(int(found[1], 16)), text).encode("latin-1", "replace"))
+
+
+def _caller(flags: str) -> str:
+    _, found, name = flags.partition("caller=")
+    return name.partition(",")[0] if found else ""
+
+
+def _from_text(line: str) -> Record | None:
+    """Peels off what stands before the message; ``None`` where there is none, or where it is not the kernel's."""
+    place = (_LEAD.match(line) or _LEAD.match("")).end()  # type: ignore[union-attr]  # it matches nothing as well
+    wall, end = _wall(line, place)
+    if wall is not None:
+        dmesg, place = line[place] == "[", end
+        tag = _TAG.match(line, place)
+        if tag and tag.start(1) > place and not dmesg:  # HOST TAG: of syslog; dmesg has the message at once
+            if tag[1] != "kernel":
+                return None
+            place = tag.end()
+            if "#0" in line:
+                line = line[:place] + _OCTAL.sub(lambda found: chr(int(found[1], 8)), line[place:])
+    up_s, caller = None, ""
+    stamp = _STAMP.match(line, place)
+    if stamp:
+        up_s, caller, place = float(stamp[1]), stamp[2] or "", stamp.end()
+        host = _HOST.match(line, place) if wall is None else None
+        place = host.end() if host else place
+    text = line[place:]
+    return Record(text, up_s, wall, caller, None) if text.strip() else None
+
+
+def _wall(line: str, place: int) -> tuple[Wall | None, int]:
+    found = _ISO.match(line, place)
+    if found:
+        year, month, day, hour, minute, second = (int(word) for word in found.groups()[:6])
+        return Wall(year, month, day, hour * 3600 + minute * 60 + second, _offset(found[7])), found.end()
+    found = _BSD.match(line, place)
+    if found and found[2] in _MONTHS and bool(found[1]) == bool(found[8]):
+        day, hour, minute, second = (int(found[number]) for number in (3, 4, 5, 6))
+        return Wall(int(found[7]) if found[7] else None, _MONTHS[found[2]], day, hour * 3600 + minute * 60 + second, None), found.end()
+    return None, place
+
+
+def _offset(zone: str | None) -> int | None:
+    if zone is None:
+        return None
+    if zone in ("Z", " UTC"):
+        return 0
+    return (1 if zone[0] == "+" else -1) * (int(zone[1:3]) * 3600 + int(zone[-2:]) * 60)
+
+
+class Ring(NamedTuple):
+    """What the ring held: bytes for :func:`parse`."""
+
+    data: bytes
+    lost: int
+    """Times that records were overwritten while being read (EPIPE)."""
+
+
+def ring(dev: str = "/dev") -> Ring:
+    """Reads ``dev/kmsg`` from its oldest record, waits for nothing and clears nothing. Raises :class:`~memtriage.procfs.files.ProcfsError`.
+
+    Each read gives one record; the position is this reader's own. With kernel.dmesg_restrict=1 opening it needs CAP_SYSLOG.
+    """
+    path = os.path.join(dev, "kmsg")
+    files.current = path
+    records: list[bytes] = []
+    lost = 0
+    try:
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            while len(records) < RECORDS and lost < 1000:
+                try:
+                    record = os.read(handle, 16384)
+                except BlockingIOError:
+                    break
+                except OSError as error:
+                    if error.errno != errno.EPIPE:
+                        raise
+                    lost += 1
+                    continue
+                if not record:
+                    break
+                records.append(record)
+        finally:
+            os.close(handle)
+    except OSError as error:
+        raise files.failure(path, error) from None
+    except ValueError:  # a NUL byte in the path
+        raise files.Missing(path, "no such file") from None
+    finally:
+        files.current = ""
+    return Ring(b"".join(records), lost)
+
+
+def read(dev: str = "/dev") -> Log:
+    """Reads ``dev/kmsg``. Raises :class:`~memtriage.procfs.files.ProcfsError`."""
+    return parse(ring(dev).data)
