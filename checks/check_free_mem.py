@@ -12,18 +12,22 @@ exec python3 "$0" "$@"
 '''
 __doc__ = """Is this host (or the cgroup it runs in) running out of memory, and who holds it?
 
-Judges MemAvailable against the effective total: MemTotal, or the smallest
-cgroup limit up the tree. Names the largest holder in the first line.
+Judges MemAvailable against the effective total (MemTotal, or the smallest
+cgroup limit up the tree) and, where growth is proven, the time until it is
+gone. Names what grows, else the largest holder, in the first line.
 """
 
 try:
     import gc
 
     gc.disable()  # a run this short frees nothing: 2 ms
+    import os
+
     import nagiosplugin
 
-    from memtriage import diagnosis, options, plugin, survey, threshold
+    from memtriage import diagnosis, exhaustion, following, options, plugin, state, survey, threshold
     from memtriage.accounting import KERNEL_OTHER
+    from memtriage.procfs import files
     from memtriage.wording import clean, percent, share, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -39,18 +43,21 @@ OPTIONS = options.complete((
     *options.pair("", "available memory (% of the effective total, or bytes)", threshold.SHARE_OR_BYTES, "10%:", "5%:"),
     *options.pair("swap", "used swap (% or bytes)", threshold.SHARE_OR_BYTES),
     *options.pair("commit", "Committed_AS (% of CommitLimit, or bytes)", threshold.SHARE_OR_BYTES),
+    *options.TREND,
 ))
 
 
 class FreeMemory(nagiosplugin.Resource):
-    """Probes memory once; words are made from the same figures."""
+    """Probes memory once and remembers it; words are made from the same figures."""
 
     def __init__(self, args):
         self.args = args
-        self.memory = None
+        self.trouble = None
 
     def probe(self):
-        memory = self.memory = survey.memory(self.args["procfs"], self.args["sysfs"])
+        self.now = following.read(self.args["procfs"], self.args["sysfs"])
+        self.outlook = self.foreseen()
+        memory = self.memory = self.now.memory
         get, part = memory.info.get, memory.book.parts.get
         yield nagiosplugin.Metric("available", memory.available, "B", min=0, max=memory.total)
         yield nagiosplugin.Metric("available_pct", round(100 * memory.available / memory.total, 2), "%", min=0, max=100)
@@ -70,43 +77,69 @@ class FreeMemory(nagiosplugin.Resource):
             yield nagiosplugin.Metric("committed", get("Committed_AS"), "B", min=0, max=commit)
             if commit:
                 yield nagiosplugin.Metric("committed_pct", round(100 * get("Committed_AS") / commit, 2), "%", min=0)
+        if self.outlook.pinned:
+            usable = int(self.outlook.headroom)
+            yield nagiosplugin.Metric("usable", usable, "B", min=0, max=memory.total, context="available")
+            yield nagiosplugin.Metric("usable_pct", round(100 * usable / memory.total, 2), "%", min=0, max=100, context="available_pct")
+        if self.outlook.eta is not None:
+            yield nagiosplugin.Metric("eta", int(self.outlook.eta), "s", min=0)
+
+    def foreseen(self):
+        """What grows and until when, from this and earlier runs. A host without a past is judged by its level alone."""
+        args, self.row = self.args, {}
+        try:
+            sample = following.sample(args["procfs"], self.now)
+        except files.ProcfsError as lacking:
+            self.trouble = f"no trend: {lacking.path}: {lacking.reason}"
+            return exhaustion.Outlook([], [], float(self.now.memory.available), None, None, None, [])
+        folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())
+        memory = state.remember(folder, following.NAME, sample)
+        self.trouble, self.row = memory.problem, sample.values
+        rules = exhaustion.Rules(args["window"], args["warmup"], args["min_samples"])
+        return following.outlook(self.now, following.history(memory.samples, self.now.page), rules)
+
+    def alarming(self):
+        """Whether the time to exhaustion is what alarms."""
+        limits = (self.args["eta_warning"], self.args["eta_critical"])
+        return self.outlook.eta is not None and any(limit and limit.alarms(int(self.outlook.eta)) for limit in limits)
 
     def findings(self, state):
-        """The caches, the process groups (read only where they are needed) and the culprit among them."""
-        proc, memory = self.args["procfs"], self.memory
-        page = survey.page_size(proc, memory.info)
-        slab = survey.Slab([], None, [])
-        parts = {name: value for name, value in memory.book.parts.items() if name != "free"}
-        if state or self.args["verbose"] or max(parts, key=parts.get).startswith("slab"):
-            slab = survey.slab(proc, self.args["sysfs"], page)
-        groups = survey.groups(proc, page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
+        """The process groups (read only where they are needed) and the culprit."""
+        proc, memory, slab = self.args["procfs"], self.memory, self.now.slab
+        groups = survey.groups(proc, self.now.page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
+        if self.outlook.causes and (state or self.alarming()):
+            return groups, diagnosis.cause_culprit(self.outlook.causes[0], self.row, slab.caches)
         if memory.limited_by:
-            return slab, groups, diagnosis.limit_culprit(memory.limited_by, memory.total, groups)
+            return groups, diagnosis.limit_culprit(memory.limited_by, memory.total, groups)
         locked = memory.info.get("Mlocked") or 0
-        return slab, groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
+        return groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
 
     def headline(self, state):
-        memory = self.memory
+        memory, found = self.memory, self.outlook
         self.found = self.findings(state)
-        culprit = self.found[2]
         limit = " cgroup limit" if memory.limited_by else ""
         words = f"{percent(100 * memory.available / memory.total)} of {size(memory.total)}{limit} available ({size(memory.available)}"
         words += ", estimated)" if memory.estimated else ")"
+        if found.pinned:
+            words += f", {size(found.headroom)} without what is pinned"
+        if found.eta is not None:
+            words += f", {diagnosis.eta_words(found)}"
         if self.swap_share() >= 80 or self.args["swap_warning"] or self.args["swap_critical"]:
             words += f", swap {percent(self.swap_share())} used"
         if self.args["commit_warning"] or self.args["commit_critical"]:
             words += f", committed {share(memory.info.get('Committed_AS') or 0, memory.info.get('CommitLimit') or 0)}"
-        return f"{words}; {'culprit' if state else 'largest'}: {culprit.words}"
+        return f"{words}; {'culprit' if state else 'largest'}: {self.found[1].words}"
 
     def swap_share(self):
         total = self.memory.info.get("SwapTotal")
         return 100 * (total - self.memory.info.get("SwapFree")) / total if total else 0.0
 
     def details(self, state):
-        slab, groups, culprit = self.found
-        memory = self.memory
+        groups, culprit = self.found
+        memory, slab = self.memory, self.now.slab
         host = memory.limited_by is None
         lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups) if host else ''}".rstrip()]
+        lines += diagnosis.growth_lines(self.outlook, self.row, slab.caches)
         lines += [f"Source contradicts itself: {note}." for note in memory.book.notes]
         if slab.denied and (culprit.part.startswith("slab") or self.args["verbose"]):
             lines.append(plugin.slab_remedy(slab.denied, "check_free_mem"))
@@ -117,12 +150,14 @@ class FreeMemory(nagiosplugin.Resource):
         if state or self.args["verbose"]:
             lines += [f"{group.words}, RSS {size(group.rss)}" for group in groups[:5]]
             lines += [f"{cache.words} {size(cache.size)}" for cache in slab.caches[:5]]
+        if self.trouble:
+            lines.append(f"Memory of earlier runs: {self.trouble}")
         return lines
 
 
 def judge(args):
     memory = FreeMemory(args)
-    gauges = []
+    gauges = [plugin.Gauge("eta", args["eta_warning"], args["eta_critical"])]
     for prefix, metric in (("", "available"), ("swap_", "swap_used"), ("commit_", "committed")):
         limits = args[prefix + "warning"], args[prefix + "critical"]
         gauges += [plugin.Gauge(metric, *limits), plugin.Gauge(metric + "_pct", *limits, kind="%")]

@@ -13,7 +13,8 @@ exec python3 "$0" "$@"
 __doc__ = """Which kernel slab cache grows, how fast, and is it one that can be reclaimed?
 
 Compares /proc/slabinfo with earlier runs. Growth limits apply to suspects:
-caches the kernel cannot reclaim; size limits to all unreclaimable slab.
+caches the kernel cannot reclaim, or that are pinned; size limits to all
+unreclaimable slab; the time to exhaustion to slab that grows provenly.
 """
 
 try:
@@ -25,7 +26,7 @@ try:
 
     import nagiosplugin
 
-    from memtriage import growth, options, plugin, slabtrack, state, threshold
+    from memtriage import diagnosis, exhaustion, following, growth, options, plugin, slabtrack, state, threshold
     from memtriage.wording import clean, duration, percent, signed, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -51,13 +52,14 @@ OPTIONS = options.complete((
     *options.pair("size", "all unreclaimable slab (% of RAM, or bytes)", threshold.SHARE_OR_BYTES, "25%", "40%"),
     options.Option(("--cache",), "only caches whose name matches", "REGEX", None, pattern),
     options.Option(("--exclude",), "no caches whose name matches", "REGEX", None, pattern),
-    options.Option(("--window",), "compare with the run this long ago", "SECONDS", "4h", options.seconds),
-    options.STATE_DIR,
+    *options.TREND,
 ))
+LARGE = 0.2
+"""Share of RAM from which on a pinned cache is critical whether it still grows or not."""
 
 
 class SlabGrowth(nagiosplugin.Resource):
-    """Probes slab now, remembers it, and compares it with the sample one window ago."""
+    """Probes slab now, remembers it, compares it with the sample one window ago, and asks what grows provenly."""
 
     def __init__(self, args):
         self.args = args
@@ -66,24 +68,39 @@ class SlabGrowth(nagiosplugin.Resource):
         keep, drop = self.args["cache"], self.args["exclude"]
         return not (keep and not keep.search(name)) and not (drop and drop.search(name))
 
+    def slab_key(self, key):
+        """Whether a cause is slab this check was asked about; of the parts only those that stand for caches without names."""
+        return self.wanted(key[2:]) if key.startswith("c.") else key in ("p.slab_unreclaimable", "p.slab", "p.per_cpu")
+
     def probe(self):
         args = self.args
+        self.now = following.read(args["procfs"], args["sysfs"])
         try:
-            self.now = slabtrack.read(args["procfs"], args["sysfs"])
+            self.totals = slabtrack.totals(args["procfs"], self.now)
         except slabtrack.NoSlab as lacking:
             raise plugin.Unsupported(str(lacking)) from None
         folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())
-        self.memory = state.remember(folder, "check_slab_growth", slabtrack.sample(args["procfs"], self.now))
-        self.change = slabtrack.compare(self.now, self.memory.samples, args["window"], self.wanted)
-        now, change, top = self.now, self.change, 2 if args["short"] else 5
-        yield nagiosplugin.Metric("slab_total", now.total, "B", min=0, max=now.ram)
-        yield nagiosplugin.Metric("slab_unreclaim", now.unreclaimable, "B", min=0, max=now.ram, context="size")
-        part = round(100 * now.unreclaimable / now.ram, 2)
+        sample = following.sample(args["procfs"], self.now)
+        self.memory = state.remember(folder, following.NAME, sample)
+        past = following.history(self.memory.samples, self.now.page)
+        self.row = sample.values
+        self.outlook = following.outlook(self.now, past, exhaustion.Rules(args["window"], args["warmup"], args["min_samples"]))
+        self.causes = [cause for cause in self.outlook.causes if self.slab_key(cause.key)]
+        self.pinned = [held for held in self.outlook.pinned if self.slab_key(held.key)]
+        self.change = slabtrack.compare(self.now, past, args["window"], self.wanted, {held.key for held in self.pinned})
+        found, change, top = self.totals, self.change, 2 if args["short"] else 5
+        yield nagiosplugin.Metric("slab_total", found.total, "B", min=0, max=found.ram)
+        yield nagiosplugin.Metric("slab_unreclaim", found.unreclaimable, "B", min=0, max=found.ram, context="size")
+        part = round(100 * found.unreclaimable / found.ram, 2)
         yield nagiosplugin.Metric("slab_unreclaim_pct", part, "%", min=0, max=100, context="size_pct")
         if change.suspect is not None:
             judged = growth.judged(change.span, args["window"])
             context = "growth" if judged else "plain"
             yield nagiosplugin.Metric("growth_per_hour", max(0, int(change.suspect.per_hour)), "B", min=0, context=context)
+        if self.causes:
+            yield nagiosplugin.Metric("eta", int(self.outlook.eta), "s", min=0)
+        if self.pinned:
+            yield nagiosplugin.Metric("pinned", int(sum(held.size for held in self.pinned)), "B", min=0, max=found.ram, context="plain")
         labels = slabtrack.labels([cache.name for cache in change.largest[:top]])
         for cache, label in zip(change.largest[:top], labels):
             yield nagiosplugin.Metric("s_" + label, cache.size, "B", min=0, context="plain")
@@ -91,15 +108,34 @@ class SlabGrowth(nagiosplugin.Resource):
             if rate is not None:
                 yield nagiosplugin.Metric("g_" + label, int(rate.per_hour), "B", context="plain")
 
+    def grave(self):
+        """Pinned caches that are critical by themselves: the kernel needed the memory, and they grew, or are much of it."""
+        return [held for held in self.pinned if held.growth > 0.02 * held.size or held.size >= LARGE * self.totals.ram]
+
+    def eta_alarms(self):
+        limits = (self.args["eta_warning"], self.args["eta_critical"])
+        return bool(self.causes) and any(limit and limit.alarms(int(self.outlook.eta)) for limit in limits)
+
+    def growth_alarms(self):
+        limits = (self.args["warning"], self.args["critical"])
+        value = self.change.suspect.per_hour if self.change.suspect else None
+        return value is not None and any(limit and limit.alarms(max(0, int(value))) for limit in limits)
+
     def headline(self, state_now):
-        now, change = self.now, self.change
+        found, change, caches = self.totals, self.change, self.now.slab.caches
         largest = change.largest[0] if change.largest else None
-        level = f"slab {size(now.total)} ({percent(100 * now.total / now.ram)} of RAM), unreclaimable {size(now.unreclaimable)}"
-        if state_now and self.growth_alarms():
+        level = f"slab {size(found.total)} ({percent(100 * found.total / found.ram)} of RAM), unreclaimable {size(found.unreclaimable)}"
+        if self.eta_alarms():
+            culprit = diagnosis.cause_culprit(self.causes[0], self.row, caches)
+            head = f"memory {diagnosis.eta_words(self.outlook)}; culprit: {culprit.words}"
+        elif self.grave():
+            held = self.grave()[0]
+            head = f"culprit: {self.words(held.key)} {size(held.size)}, pinned: the kernel reclaims and cannot shrink it; {level}"
+        elif state_now and self.growth_alarms():
             head = f"{change.suspect_words} grows {size(change.suspect.per_hour)}/h over {duration(change.span)}; {level}"
         elif state_now:
             held = f"; largest: {self.largest_unreclaimable()}" if largest else ""
-            head = f"unreclaimable slab holds {percent(100 * now.unreclaimable / now.ram)} of RAM ({size(now.unreclaimable)}){held}"
+            head = f"unreclaimable slab holds {percent(100 * found.unreclaimable / found.ram)} of RAM ({size(found.unreclaimable)}){held}"
         elif change.fastest:
             rate = change.rates[change.fastest.name]
             kind = "reclaimable" if change.fastest.reclaimable else "unreclaimable"
@@ -110,12 +146,10 @@ class SlabGrowth(nagiosplugin.Resource):
         else:
             head = f"{level}; growth is said from the second run on"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
-        return head + (f"; caches unnamed (slabinfo: {now.slab.denied.reason})" if now.slab.denied else "")
+        return head + (f"; caches unnamed (slabinfo: {self.now.slab.denied.reason})" if self.now.slab.denied else "")
 
-    def growth_alarms(self):
-        limits = (self.args["warning"], self.args["critical"])
-        value = self.change.suspect.per_hour if self.change.suspect else None
-        return value is not None and any(limit and limit.alarms(max(0, int(value))) for limit in limits)
+    def words(self, key):
+        return next((cache.words for cache in self.now.slab.caches if "c." + cache.name == key), f"slab cache '{clean(key[2:])}'")
 
     def largest_unreclaimable(self):
         fixed = [cache for cache in self.change.largest if not cache.reclaimable] or self.change.largest
@@ -123,7 +157,8 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def details(self, state_now):
         now, change = self.now, self.change
-        lines = ["Kernel memory, not processes: " + slabtrack.in_words(now)]
+        lines = ["Kernel memory, not processes: " + slabtrack.in_words(self.totals, now)]
+        lines += diagnosis.growth_lines(self.outlook, self.row, now.slab.caches)
         if self.memory.problem:
             lines.append(f"State: {self.memory.problem}")
         if now.slab.denied:
@@ -143,7 +178,10 @@ def judge(args):
     sizes = args["size_warning"], args["size_critical"]
     report = plugin.evaluate(nagiosplugin.Check(
         slab, plugin.Gauge("slab_total"), plugin.Gauge("plain"), plugin.Gauge("size", *sizes), plugin.Gauge("size_pct", *sizes, kind="%"),
-        plugin.Gauge("growth", args["warning"], args["critical"]), plugin.Words(slab.headline, slab.details)))
+        plugin.Gauge("growth", args["warning"], args["critical"]), plugin.Gauge("eta", args["eta_warning"], args["eta_critical"]),
+        plugin.Words(slab.headline, slab.details)))
+    if slab.grave():
+        report = report._replace(state=plugin.CRITICAL)
     if report.state == 0 and slab.memory.problem and not slab.memory.stored and len(slab.memory.samples) < 2:
         return report._replace(state=plugin.UNKNOWN, headline=f"growth cannot be judged, nothing is remembered: {slab.memory.problem}")
     return report

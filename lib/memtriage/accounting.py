@@ -7,9 +7,8 @@ an old kernel's counters overlap more than is known.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs.meminfo import Meminfo
+from memtriage.record import NamedTuple
 
 SLAB = ("slab_reclaimable", "slab_unreclaimable", "slab")
 KERNEL_OTHER = ("kernel_stacks", "page_tables", "per_cpu", "vmalloc", "kernel_reclaimable", "balloon", "gpu", "network_buffers",

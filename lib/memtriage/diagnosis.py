@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Mapping
 
-from memtriage import wording
+from memtriage import exhaustion, wording
 from memtriage.accounting import Ledger
+from memtriage.record import NamedTuple
 
 WORDS = {
     "page_cache": "page cache", "shmem": "shared memory/tmpfs", "hugepages": "hugepages", "page_tables": "page tables",
@@ -25,6 +26,9 @@ MEANING = {
     "slab_unreclaimable": "Kernel memory, not a process: no program's end gives it back unless it held the objects.",
     "page_tables": "Page tables: many processes mapping much memory, not what they store in it.",
 }
+PINNED = "Kernel memory, not a process: reclaimable by its flag, but held, so the kernel cannot give it back."
+DYING = frozenset(("p.per_cpu", "c.kmem_cache", "c.kmem_cache_node"))
+"""Causes that tell of dying cgroups: each has per-CPU counters, and up to Linux 5.8 caches of its own."""
 _INODES = ("inode_cache", "_inode", "_dentry_cache", "kmalloc-rcl-")
 _RECLAIMABLE = frozenset(("dentry", "dentry_cache", "radix_tree_node", "xfs_ili", "buffer_head", "ext4_extent_status", "nfs_inode_cache"))
 
@@ -36,6 +40,8 @@ class Cache(NamedTuple):
     size: int
     reclaimable: bool
     aliases: tuple[str, ...] = ()
+    objects: int = 0
+    """Objects that count as active: on SLUB those cached per CPU too."""
 
     @property
     def words(self) -> str:
@@ -119,3 +125,56 @@ def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
     if found.part != "unaccounted":
         said.append(f"memory no counter explains ({wording.share(max(0, book.parts.get('unaccounted', 0)), total)})")
     return "It is not " + ", not ".join(said) + "."
+
+
+def cause_words(cause: exhaustion.Cause, row: Mapping[str, int], caches: list[Cache]) -> str:
+    """``slab cache 'filp' (+ aliases) 310 MiB, +52.0 MiB/h``: a cause with its size and growth, from its key in the row of counters."""
+    name, part = cause.key[2:], cause.key
+    if part.startswith("c."):
+        known = [cache for cache in caches if cache.name == name]
+        words = known[0].words if known else Cache(name, 0, False).words
+    elif part.startswith("g."):
+        words = Group(name, row.get("n." + name, 1), int(cause.size), int(cause.size)).words
+    else:
+        words = WORDS.get(name, name)
+    return f"{words} {wording.size(cause.size)}, {wording.signed(cause.slope * 3600)}/h"
+
+
+def cause_culprit(cause: exhaustion.Cause, row: Mapping[str, int], caches: list[Cache]) -> Culprit:
+    """A cause that grows as the culprit, whatever is larger beside it."""
+    part = {"c.": "slab_unreclaimable", "g.": "anon"}.get(cause.key[:2], cause.key[2:])
+    meaning = PINNED if cause.pinned else MEANING.get(part, "Kernel memory, not a process.")
+    kind = {"c.": ", pinned" if cause.pinned else ", unreclaimable"}.get(cause.key[:2], "")
+    return Culprit(part, cause_words(cause, row, caches) + kind, int(cause.size), meaning)
+
+
+def growth_lines(found: exhaustion.Outlook, row: Mapping[str, int], caches: list[Cache]) -> list[str]:
+    """What grows, in order, with each one's share; what is pinned; what grows and is no cause, with the reason."""
+    lines = []
+    for cause in found.causes:
+        low, high = wording.size(cause.low * 3600), wording.size(cause.high * 3600)
+        lines.append(f"Grows: {cause_words(cause, row, caches)} ({low} to {high}) over {wording.duration(cause.span)}, "
+                     f"{cause.share:.0%} of the growth")
+    if DYING.intersection(cause.key for cause in found.causes):
+        lines.append("Per-CPU memory and these caches are what removed cgroups leave behind while something holds them: dying cgroups.")
+    for held in found.pinned[:3]:
+        name = [cache.words for cache in caches if "c." + cache.name == held.key] or [f"slab cache '{wording.clean(held.key[2:])}'"]
+        said = f"Pinned: {name[0]} {wording.size(held.size)} did not shrink while the kernel reclaimed"
+        lines.append(said + "; MemAvailable counts it all the same.")
+    doubts = [f"{_key_words(key)} ({reason})" for key, reason in found.doubts[:3] if key not in {cause.key for cause in found.causes}]
+    if doubts:
+        lines.append("Grows, but no cause: " + ", ".join(doubts))
+    return lines
+
+
+def eta_words(found: exhaustion.Outlook) -> str:
+    """``gone in 9.1 h (8.2 h to 10.4 h)``, or nothing where nothing is proven."""
+    if found.eta is None or found.eta_low is None or found.eta_high is None:
+        return ""
+    low, high = wording.duration(found.eta_low), wording.duration(found.eta_high)
+    return f"gone in {wording.duration(found.eta)}" + (f" ({low} to {high})" if low != high else "")
+
+
+def _key_words(key: str) -> str:
+    name = wording.clean(key[2:], 32)
+    return {"c.": f"slab cache '{name}'", "g.": f"process group '{name}'"}.get(key[:2], WORDS.get(key[2:], name))

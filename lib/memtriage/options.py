@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any, Callable, NamedTuple
 
 from memtriage import __version__, threshold
+from memtriage.record import TYPE_CHECKING, NamedTuple
 
-Namespace = dict[str, Any]
+if TYPE_CHECKING:
+    from typing import Any, Callable
+
+    Namespace = dict[str, Any]
+else:
+    Namespace = dict
 
 
 class Usage(Exception):
@@ -75,6 +80,23 @@ _LAST = (
 )
 STATE_DIR = Option(("--state-dir",), "where to remember earlier runs (default: $MEMTRIAGE_STATE_DIR, /var/lib/memtriage where writable, "
                    "else ~/.local/state/memtriage)", "DIR", None, folder)
+
+
+def count(text: str) -> int:
+    """A whole number from 3 to 1000: fewer samples than three are no trend."""
+    if not (text.isascii() and text.isdigit() and len(text) <= 4 and 3 <= int(text) <= 1000):
+        raise ValueError(f"'{text}' is no number of samples from 3 to 1000")
+    return int(text)
+
+
+TREND = (
+    *pair("eta", "the time to exhaustion, said only of a proven trend,", threshold.SECONDS, "72h:", "8h:"),
+    Option(("--window",), "how far back a growth per hour reaches; a trend takes a quarter of it at least", "SECONDS", "4h", seconds),
+    Option(("--warmup",), "no trend from samples of so long after boot", "SECONDS", "1h", seconds),
+    Option(("--min-samples",), "no trend from fewer", "N", "6", count),
+    STATE_DIR,
+)
+"""What checks that tell the time to exhaustion have in common."""
 
 
 def complete(own: tuple[Option, ...]) -> tuple[Option, ...]:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from typing import Any, Callable, NamedTuple, NoReturn
 
 import nagiosplugin
 
 from memtriage import threshold, wording
 from memtriage.options import Namespace, Option, Usage, parse
 from memtriage.procfs import files
+from memtriage.record import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any, Callable, NoReturn
 
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
+CRITICAL = 2
 UNKNOWN = 3
 FIRST_LINE = 200
 """Characters of the first line before the bar."""

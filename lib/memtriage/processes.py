@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Any, NamedTuple
 
 from memtriage import survey
 from memtriage.procfs import files, uptime
 from memtriage.procfs.pid import cgroup as pid_cgroup
 from memtriage.procfs.pid import cmdline, smaps_rollup, stat, status
+from memtriage.record import TYPE_CHECKING, NamedTuple
 from memtriage.wording import clean
+
+if TYPE_CHECKING:
+    from typing import Any
 
 COMM = 15
 """Bytes the kernel keeps of a process' name (TASK_COMM_LEN less its end)."""

@@ -1,74 +1,42 @@
-"""Slab caches between runs: what is remembered of them, and how fast each one grows.
-
-Remembered are raw counters: pages of every cache that has any, the totals of meminfo and, where slabinfo is denied, the dentry and inode
-counts that everybody may read. What they mean is worked out anew at each run.
-"""
+"""Slab caches between runs: how much slab there is, and how fast each cache has grown since one window ago."""
 
 from __future__ import annotations
 
-from typing import Callable, NamedTuple
+from collections.abc import Collection
 
-from memtriage import accounting, diagnosis, growth, survey
-from memtriage.procfs import boot_id, dentry_state, files, inode_nr, meminfo, uptime
-from memtriage.state import Sample
+from memtriage import diagnosis, exhaustion, following, growth
+from memtriage.procfs import files
+from memtriage.record import TYPE_CHECKING, NamedTuple
 from memtriage.wording import label as plain_label
 from memtriage.wording import share, size
+
+if TYPE_CHECKING:
+    from typing import Callable
 
 
 class NoSlab(Exception):
     """This kernel does not say how much slab it has."""
 
 
-class Now(NamedTuple):
-    """This run's readings, bytes and counts."""
+class Totals(NamedTuple):
+    """All slab, in bytes."""
 
     ram: int
     total: int
     reclaimable: int | None
     unreclaimable: int
-    page: int
-    slab: survey.Slab
-    dentries: dentry_state.DentryState | None
-    inodes: inode_nr.InodeNr | None
 
 
-def read(proc: str, sys: str) -> Now:
-    """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo tells of slab."""
-    info = meminfo.read(proc)
-    total, ram = info.get("Slab"), info.get("MemTotal")
-    wrong = accounting.problem(info)
-    if wrong or not ram:
-        raise files.Malformed(f"{proc}/meminfo", wrong or "MemTotal is 0")
+def totals(proc: str, now: following.Now) -> Totals:
+    """Raises :class:`NoSlab`, and :class:`~memtriage.procfs.files.Malformed` for figures that cannot be."""
+    info = now.memory.info
+    total, ram, unreclaimable = info.get("Slab"), info.get("MemTotal") or 0, info.get("SUnreclaim")
     if total is None:
         raise NoSlab("this kernel's meminfo has no Slab line")
     if total > ram:
         raise files.Malformed(f"{proc}/meminfo", f"Slab ({total} B) is larger than MemTotal ({ram} B)")
-    unreclaimable = info.get("SUnreclaim")
-    page = survey.page_size(proc, info)
-    dentries = inodes = None
-    try:
-        dentries = dentry_state.read(proc)
-        inodes = inode_nr.read(proc)
-    except files.ProcfsError:
-        pass  # a captured tree without them
-    slab = survey.slab(proc, sys, page)
     # Before Linux 2.6.19 nothing says what is reclaimable; then all of it may have to stay.
-    return Now(ram, total, info.get("SReclaimable"), total if unreclaimable is None else unreclaimable, page, slab, dentries, inodes)
-
-
-def sample(proc: str, now: Now) -> Sample:
-    """The raw counters to remember, under the boot and uptime of the tree they came from."""
-    values = {"slab": now.total, "sunreclaim": now.unreclaimable}
-    if now.reclaimable is not None:
-        values["sreclaimable"] = now.reclaimable
-    if now.dentries:
-        values["dentries"] = now.dentries.nr_dentry
-    if now.inodes:
-        values["inodes"] = now.inodes.nr_inodes
-    for cache in now.slab.caches:
-        if cache.size:
-            values["c." + cache.name] = cache.size // now.page
-    return Sample(boot_id.read(proc), uptime.read(proc).up_s, values)
+    return Totals(ram, total, info.get("SReclaimable"), total if unreclaimable is None else unreclaimable)
 
 
 class Change(NamedTuple):
@@ -82,28 +50,33 @@ class Change(NamedTuple):
     suspect_words: str
 
 
-def compare(now: Now, samples: list[Sample], window: float, wanted: Callable[[str], object]) -> Change:
-    """Rates of all wanted caches; the suspect is the fastest that cannot be reclaimed, or all of SUnreclaim where none can be named."""
-    boot = [sample for sample in samples if sample.boot == samples[-1].boot]  # empty where this run's sample was refused
+def compare(now: following.Now, past: exhaustion.History, window: float, wanted: Callable[[str], object], held: Collection[str]) -> Change:
+    """Rates of all wanted caches. The suspect is the fastest that cannot be reclaimed, or is ``held`` (keys) though it should be, or all of
+    SUnreclaim where no cache can be named."""
     largest = [cache for cache in now.slab.caches if cache.size and wanted(cache.name)]
-    start = growth.baseline([sample.uptime for sample in boot], window)
+    start = growth.baseline(past.times, window)
     if start is None:
         return Change(0.0, {}, largest, None, None, "")
-    before, span = boot[start].values, boot[-1].uptime - boot[start].uptime
+    before, after, span = past.rows[start], past.rows[-1], past.times[-1] - past.times[start]
     rates: dict[str, growth.Rate] = {}
     had_names = any(key.startswith("c.") for key in before)
     for cache in largest:
-        # A cache that was not there at all, while others were read, held nothing.
-        pages = before.get("c." + cache.name, 0 if had_names else None)
-        found = growth.rate(pages * now.page, cache.size, span) if pages is not None else None
+        then = past.size("c." + cache.name, before) if had_names else None
+        # A cache that was not stored held less than what is stored; below that, growth is not told.
+        found = growth.rate(int(then), cache.size, span) if then is not None and (then or cache.size >= following.CACHE) else None
         if found is not None:
             rates[cache.name] = found
     growing = [cache for cache in largest if cache.name in rates and rates[cache.name].change > 0]
     fastest = max(growing, key=lambda cache: rates[cache.name].change, default=None)
-    fixed = max((cache for cache in growing if not cache.reclaimable), key=lambda cache: rates[cache.name].change, default=None)
+    suspects = [cache for cache in growing if not cache.reclaimable or "c." + cache.name in held]
+    suspect = max(suspects, key=lambda cache: rates[cache.name].change, default=None)
+    if rates and suspect:
+        return Change(span, rates, largest, fastest, rates[suspect.name], suspect.words)
     if rates:
-        return Change(span, rates, largest, fastest, rates[fixed.name] if fixed else growth.Rate(0, span), fixed.words if fixed else "")
-    total = growth.rate(before.get("sunreclaim", now.unreclaimable), now.unreclaimable, span)
+        return Change(span, rates, largest, fastest, growth.Rate(0, span), "")
+    key = "p.slab_unreclaimable" if "p.slab_unreclaimable" in after else "p.slab"
+    sizes = past.size(key, before), past.size(key, after)
+    total = growth.rate(int(sizes[0]), int(sizes[1]), span) if sizes[0] is not None and sizes[1] is not None else None
     return Change(span, rates, largest, None, total, "unreclaimable slab (cache unknown)")
 
 
@@ -120,10 +93,10 @@ def labels(names: list[str]) -> list[str]:
     return taken
 
 
-def in_words(now: Now) -> str:
+def in_words(found: Totals, now: following.Now) -> str:
     """The second line: how slab is made up, and what the dentry and inode counters say of it."""
-    said = f"reclaimable {size(now.reclaimable)}, " if now.reclaimable is not None else ""
-    said += f"unreclaimable {size(now.unreclaimable)} ({share(now.unreclaimable, now.ram)} of RAM)"
+    said = f"reclaimable {size(found.reclaimable)}, " if found.reclaimable is not None else ""
+    said += f"unreclaimable {size(found.unreclaimable)} ({share(found.unreclaimable, found.ram)} of RAM)"
     if now.dentries:
         said += f"; {now.dentries.nr_dentry} dentries, {now.dentries.nr_unused} unused"
     if now.inodes:

@@ -12,8 +12,8 @@ import os
 import stat
 import time
 from collections.abc import Mapping
-from typing import NamedTuple
 
+from memtriage.record import NamedTuple
 from memtriage.thinning import LIMIT, Sample, decoded, fitted, placed, thinned, unsound
 
 __all__ = ["LIMIT", "Memory", "Sample", "default_folder", "remember"]

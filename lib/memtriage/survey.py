@@ -6,10 +6,10 @@ Sources that a verdict does not depend on may be missing or denied: then their p
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from memtriage import accounting, diagnosis
 from memtriage.procfs import files, meminfo, slab_aliases, slabinfo
+from memtriage.record import NamedTuple
 
 
 class Memory(NamedTuple):
@@ -146,7 +146,7 @@ def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
         known = links.reclaimable(cache.name) if links and place < details else None
         reclaimable = diagnosis.reclaimable_by_name(cache.name) if known is None else known
         aliases = tuple(links.aliases(cache.name)) if links and place < details else ()
-        caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases))
+        caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases, cache.active_objs))
     return Slab(caches, None, info.odd)
 
 
@@ -155,6 +155,23 @@ def _links(sys: str) -> slab_aliases.Aliases | None:
         return slab_aliases.read(sys)
     except files.ProcfsError:
         return None  # a kernel with SLAB or SLOB, or a captured tree without /sys
+
+
+def programs(proc: str) -> dict[str, tuple[int, int]]:
+    """Processes by program: how many, and their resident pages together, with one small file read for each. Kernel threads hold nothing."""
+    from memtriage.procfs import pid  # noqa: PLC0415 - not every check asks for processes
+    from memtriage.procfs.pid import stat  # noqa: PLC0415 - as above
+
+    found: dict[str, tuple[int, int]] = {}
+    for data in pid.stats(proc):
+        try:
+            process = stat.parse(data)
+        except files.ProcfsError:
+            continue
+        if process.rss_pages > 0:
+            members, pages = found.get(process.comm, (0, 0))
+            found[process.comm] = members + 1, pages + process.rss_pages
+    return found
 
 
 def groups(proc: str, page: int, below: str | None = None) -> list[diagnosis.Group]:

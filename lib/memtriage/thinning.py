@@ -5,7 +5,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection
-from typing import Any, NamedTuple
+
+from memtriage.record import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import Any
 
 LIMIT = 176 * 1024
 """Bytes of a history at most. Reading and writing it anew is what a check pays for its memory, by the byte: tests/bench/bench_state.py."""

@@ -6,9 +6,10 @@ nagiosplugin's Range takes '', '@', ' 5 ', other scripts' digits and 1_000, and 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 import nagiosplugin
+
+from memtriage.record import NamedTuple
 
 SIZES = {"B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 TIMES = {"s": 1, "m": 60, "h": 3600, "d": 86400}

@@ -105,7 +105,8 @@ def start_up(measure: str, folder: str, rounds: int) -> None:
     if not base:
         sys.exit(f"{PYTHON} has no nagiosplugin")
     candidates = [Candidate("python -c pass", [PYTHON, "-c", "pass"]), *base, *imports(measure, "nagiosplugin", "psutil"),
-                  *checks("check_free_mem"), *checks("check_slab_growth", "--state-dir", folder), *checks("check_proc_count", "-C", "init"),
+                  *checks("check_free_mem", "--state-dir", folder),
+                  *checks("check_slab_growth", "--state-dir", folder), *checks("check_proc_count", "-C", "init"),
                   *peer("check_memory", "-a", "-w", "20%:", "-c", "10%:"), *peer("check_procs"),
                   *peer("check_swap", "-w", "20%", "-c", "10%"), *peer("pmp-check-unix-memory")]
     table("One run on this host as it is", compared(measure, candidates, rounds), base[0].label)
@@ -182,22 +183,21 @@ def history(measure: str, base: str, rounds: int) -> None:
     """The same run on a captured tree with no history, and with as much as the state file ever holds."""
     sys.path.insert(0, os.path.join(ROOT, "lib"))
     try:
-        from memtriage import slabtrack, state  # noqa: PLC0415 - measured without them where they do not exist
+        from memtriage import following, state  # noqa: PLC0415 - measured without them where they do not exist
     except ImportError as error:
         print(f"\nState file: not run, {error}")
         return
-    now = slabtrack.read(TREE, os.path.join(os.path.dirname(TREE), "sys"))
-    sample = slabtrack.sample(TREE, now)
+    sample = following.sample(TREE, following.read(TREE, os.path.join(os.path.dirname(TREE), "sys")))
     wide = {**sample.values, **{f"c.filler_{key}": 1000 + 7919 * key for key in range(100)}}  # as many caches as a large host has
     sides = {}
     for side in ("empty", "full"):
         sides[side] = os.path.join(base, side)
         os.makedirs(sides[side], exist_ok=True)
     folder = state.default_folder({}, sides["full"], os.geteuid())
-    path = os.path.join(folder, "check_slab_growth.json")
+    path = os.path.join(folder, following.NAME + ".json")
     for step in range(500, 0, -1):
         values = {key: value + step * 97 * len(key) for key, value in wide.items()}
-        kept = state.remember(folder, "check_slab_growth", state.Sample(sample.boot, sample.uptime - step * 300.0, values))
+        kept = state.remember(folder, following.NAME, state.Sample(sample.boot, sample.uptime - step * 300.0, values))
         if not kept.stored:
             sys.exit(f"state file: {kept.problem}")
     full = path + ".copy"
@@ -207,7 +207,7 @@ def history(measure: str, base: str, rounds: int) -> None:
         shutil.rmtree(sides["empty"])
         os.makedirs(sides["empty"])
 
-    for own in checks("check_slab_growth", "--procfs", TREE):
+    for own in [*checks("check_free_mem", "--procfs", TREE), *checks("check_slab_growth", "--procfs", TREE)]:
         candidates = [
             Candidate(own.label + ", no history", [*own.command, "--state-dir", sides["empty"]], forget),
             Candidate(own.label + ", full history", [*own.command, "--state-dir", sides["full"]], lambda: shutil.copy(full, path)),

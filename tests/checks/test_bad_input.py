@@ -118,7 +118,7 @@ def block(root, name, limit=0):
     time.sleep(20)
 files.read = files.listing = block
 sys.argv = [sys.argv[1]] + sys.argv[2:]
-from memtriage import survey, slabtrack, processes
+from memtriage import survey, following, slabtrack, processes
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
 
@@ -156,7 +156,7 @@ import sys, runpy
 from memtriage.procfs import files
 def fail(*args, **more): raise {error}
 files.read = files.listing = fail
-from memtriage import survey, slabtrack, processes
+from memtriage import survey, following, slabtrack, processes
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """

@@ -170,7 +170,7 @@ os.dup2 = lambda *args: None
 sys.argv = sys.argv[1:]
 runpy.run_path(sys.argv[0], run_name="__main__")
 """
-ALLOWED = re.compile(r"memtriage(\..*)?|typing(\..*)?|__future__|collections\.abc|contextlib|runpy|importlib.*|pkgutil|zlib|_typing"
+ALLOWED = re.compile(r"memtriage(\..*)?|__future__|collections\.abc|contextlib|runpy|importlib.*|pkgutil|zlib"
                      r"|json.*|_json|fcntl|stat|pwd|annotationlib|gc")
 
 

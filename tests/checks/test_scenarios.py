@@ -15,7 +15,8 @@ from tests.checks.command import FIXTURES, on
 EXPECTED = Path(__file__).parent / "expected"
 SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
 CASES = [(scenario, check, options) for scenario in SCENARIOS for check, options in (
-    ("check_free_mem", ()), ("check_slab_growth", ("--state-dir", "STATE")), ("check_proc_count", ("-C", "httpd", "-w", "50")))]
+    ("check_free_mem", ("--state-dir", "STATE")), ("check_slab_growth", ("--state-dir", "STATE")),
+    ("check_proc_count", ("-C", "httpd", "-w", "50")))]
 
 
 def output(scenario: str, check: str, options: tuple[str, ...], state: Path) -> str:
@@ -49,17 +50,17 @@ STATES = {
 
 
 @pytest.mark.parametrize("scenario", sorted(STATES))
-def test_the_fifteen_states_of_one_box(scenario):
+def test_the_fifteen_states_of_one_box(scenario, tmp_path):
     code, *words = STATES[scenario]
-    answer = on(scenario, "check_free_mem").sound()
+    answer = on(scenario, "check_free_mem", "--state-dir", str(tmp_path)).sound()
     assert answer.code == code, answer.out
     for word in words:
         assert word in answer.first
 
 
-def test_perfdata_ranges_agree_with_the_verdict():
+def test_perfdata_ranges_agree_with_the_verdict(tmp_path):
     for scenario in SCENARIOS:
-        answer = on(scenario, "check_free_mem").sound()
+        answer = on(scenario, "check_free_mem", "--state-dir", str(tmp_path)).sound()
         if answer.code == 3:
             continue
         value, warn, crit = answer.perfdata["available_pct"].replace("%", "").split(";")[:3]

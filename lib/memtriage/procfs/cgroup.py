@@ -7,10 +7,10 @@ Version 1 (Documentation/admin-guide/cgroup-v1/memory.rst): memory.limit_in_byte
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from memtriage.procfs import files, keyed
 from memtriage.procfs.pid import cgroup as pid_cgroup
+from memtriage.record import NamedTuple
 
 
 class Group(NamedTuple):

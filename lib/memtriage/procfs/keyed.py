@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs.files import number, text
+from memtriage.record import NamedTuple
 
 _UNITS = {b"kB": 1024, b"": 1}
 

@@ -6,9 +6,8 @@ reading it fails with "Operation not supported", which is :class:`~memtriage.pro
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Stall(NamedTuple):

@@ -7,9 +7,9 @@ slabinfo shows one name for a merged cache, often not that of the cache's larges
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Aliases(NamedTuple):

@@ -6,10 +6,9 @@ only since Linux 2.6.39 or so (mode 0400), and absent from kernels without CONFI
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs.files import Malformed, number, text
 from memtriage.procfs.files import read as read_file
+from memtriage.record import NamedTuple
 
 
 class Cache(NamedTuple):

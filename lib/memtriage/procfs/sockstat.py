@@ -5,9 +5,8 @@ It belongs to the reader's network namespace, but the ``mem`` of TCP and UDP is 
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Sockstat(NamedTuple):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Cpu(NamedTuple):

@@ -5,9 +5,8 @@ Its pages come from zsmalloc and stand in no line of meminfo. Since Linux 4.1.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class MmStat(NamedTuple):

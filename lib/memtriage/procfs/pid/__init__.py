@@ -6,6 +6,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+
 from memtriage.procfs import files
 
 
@@ -15,3 +18,24 @@ def pids(proc: str = "/proc") -> list[int]:
     Processes hidden by the mount option ``hidepid`` are not among them.
     """
     return sorted(int(name) for name in files.listing(proc) if name.isascii() and name.isdigit() and len(name) <= 10)
+
+
+def stats(proc: str = "/proc") -> Iterator[bytes]:
+    """Yields the bytes of every process's ``stat``; those that end meanwhile or may not be read are left out.
+
+    For thousands of processes: the kernel gives all of this file at the first read, which :func:`~memtriage.procfs.files.read` does not
+    rely on. Raises :class:`~memtriage.procfs.files.ProcfsError` where the folder itself cannot be read.
+    """
+    prefix, flags = os.path.join(proc, ""), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
+    for name in files.listing(proc):
+        if not "0" <= name[0] <= "9":
+            continue
+        try:
+            handle = os.open(prefix + name + "/stat", flags)
+            try:
+                data = os.read(handle, 4096)
+            finally:
+                os.close(handle)
+        except OSError:
+            continue
+        yield data

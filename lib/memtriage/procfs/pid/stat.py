@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from operator import itemgetter
-from typing import NamedTuple
 
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 PF_KTHREAD = 0x00200000
 """Flag of kernel threads; since Linux 2.6.27 (include/linux/sched.h)."""

@@ -5,9 +5,8 @@ Cheap, and not exact: before Linux 6.2 every thread, since then every CPU, keeps
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Statm(NamedTuple):
