@@ -24,7 +24,7 @@ try:
 
     import nagiosplugin
 
-    from memtriage import oomkill, options, plugin, state, threshold
+    from memtriage import histories, oomkill, oomlog, options, plugin, state, threshold
     from memtriage.wording import clean, duration
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -57,8 +57,8 @@ class OomKills(nagiosplugin.Resource):
 
     def log(self, wanted, this_boot=True):
         if not self.has_log:
-            return oomkill.Log("", [], None, [])
-        return oomkill.read_log(self.args["log"], wanted, self.path, this_boot)
+            return oomlog.Log("", [], None, [])
+        return oomlog.read_log(self.args["log"], wanted, self.path, this_boot)
 
     def count(self):
         """The counter, or where this kernel has none a counter made of the log."""
@@ -68,17 +68,17 @@ class OomKills(nagiosplugin.Resource):
             lacking = "this kernel does not count OOM kills (Linux 4.13 and later do)"
         if not self.has_log:
             raise plugin.Unsupported(f"{lacking}, and this tree has no log: give --log")
-        log = self.log(oomkill.REMEMBERED, False)
+        log = self.log(oomlog.REMEMBERED, False)
         if log.problem:
-            raise plugin.Refused(f"{lacking}, and the log may not be used: {log.problem}; {oomkill.remedy(log.problem)}")
-        return oomkill.Count(oomkill.identities(log.found), "log")
+            raise plugin.Refused(f"{lacking}, and the log may not be used: {log.problem}; {oomlog.remedy(log.problem)}")
+        return oomkill.Count(oomlog.identities(log.found), "log")
 
     def probe(self):
-        self.now = oomkill.now(self.args["procfs"])
+        self.now = oomlog.now(self.args["procfs"])
         self.counted = self.count()
         folder = state.default_folder(os.environ, self.args["state_dir"], os.geteuid())
         sample = state.Sample(self.now.boot, self.now.up_s, self.counted.values)
-        self.memory = state.remember(folder, oomkill.state_name(self.path), sample)
+        self.memory = state.remember(folder, histories.name("check_oom_kill", self.path), sample)
         self.held = oomkill.held(self.memory.samples, self.now, self.args["hold"], self.log)
         if self.counted.source != "log":
             yield nagiosplugin.Metric("oom_kills", self.counted.total, "c", min=0, context="plain")
@@ -103,25 +103,24 @@ class OomKills(nagiosplugin.Resource):
         """Words for kills cost an import that a quiet host need not pay for."""
         from memtriage import oomverdict  # noqa: PLC0415 - as said
 
-        return oomverdict.Story(self.held.log.found if self.held.log else [], lambda kill: oomkill.age(kill, self.now))
+        return oomverdict.Story(self.held.log.found if self.held.log else [], lambda kill: oomlog.age(kill, self.now))
 
     def details(self, state_now):
         held, lines = self.held, []
         log = held.log
+        if self.counted.source == "log":
+            lines.append("Counted by the lines of the log (this kernel has no counter): a log that was rotated or overwritten hides kills.")
         if held.kills:
             lines += self.story().details(5 if self.args["verbose"] else 3)
             missing = held.kills - len(log.found)
             if missing and not log.problem:
                 lines.append(f"{missing} of {held.kills} kills are not in the log" + (
                     " (rotated away, overwritten, or another boot)." if self.has_log else ": this tree has none, give --log."))
-        else:
-            lines.append("The counter is the kernel's own: what userspace killers (earlyoom, systemd-oomd) end is not in it."
-                         if self.counted.source != "log" else "Counted by the lines of the log: a log that was rotated or overwritten hides kills.")
-        problem = log.problem if log else oomkill.readable(self.args["log"]) if self.has_log else None
+        elif self.counted.source != "log":
+            lines.append("The counter is the kernel's own: what userspace killers (earlyoom, systemd-oomd) end is not in it.")
+        problem = log.problem if log else oomlog.readable(self.args["log"]) if self.has_log else None
         if problem:
-            lines.append(f"Names are missing: {problem}. {oomkill.remedy(problem)}")
-        if held.kills and self.counted.source == "log":
-            lines.append("Counted by the lines of the log (this kernel has no counter): a log that was rotated or overwritten hides kills.")
+            lines.append(f"Names are missing: {problem}. {oomlog.remedy(problem)}")
         lines += log.notes if log else []
         if self.memory.problem:
             lines.append(f"State: {self.memory.problem}")

@@ -21,7 +21,7 @@ import pytest
 
 from tests.conftest import ROOT, copy_checkout
 
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
 MIB = 1024 * 1024
 BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import re
 import stat
-from typing import NamedTuple
 
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 BLOCK = 1024 * 1024
 SEARCHED = 128 * 1024 * 1024

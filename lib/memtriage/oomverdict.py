@@ -5,7 +5,7 @@ The victim is whom the kernel chose, not who holds the memory: a browser dies be
 
 from __future__ import annotations
 
-from typing import Callable
+from collections.abc import Callable
 
 from memtriage import accounting, diagnosis
 from memtriage.procfs.keyed import Keyed
@@ -102,15 +102,16 @@ def illness(report: Report) -> str | None:
     low = [zone for zone in report.zones if zone not in high and zone.name != "Device"]
     normal = [zone for zone in low if zone.name == "Normal"]
     if normal and all(zone.free <= zone.min for zone in normal) and any(zone.free > 4 * max(zone.low, 1024**2) for zone in high):
-        free = sum(zone.free for zone in high)
-        return (f"Lowmem, not memory: zone Normal has {size(sum(zone.free for zone in normal))} free, {size(free)} lie free where the kernel "
-                "cannot put its own data. A 64-bit kernel has no such limit.")
+        few, many = sum(zone.free for zone in normal), sum(zone.free for zone in high)
+        return (f"Lowmem, not memory: zone Normal has {size(few)} free, while {size(many)} lie free where the kernel cannot put its own "
+                "data. A 64-bit kernel has no such limit.")
     order = report.order or 0
     wanted = report.page << max(0, order)
     roomy = [zone for zone in low if zone.blocks and zone.free > zone.low]
     if order > 0 and roomy and not any(count for zone in roomy for block, count in zone.blocks.items() if block >= wanted):
-        return (f"Fragmentation: {size(wanted)} in one piece (order {order}) were asked for; {size(sum(zone.free for zone in roomy))} are free "
-                "above the watermarks, in smaller pieces.")
+        free = sum(zone.free for zone in roomy)
+        return (f"Fragmentation: {size(wanted)} in one piece (order {order}) were asked for; {size(free)} are free, above the watermarks, "
+                "in smaller pieces.")
     if report.gfp and "GFP_DMA" in report.gfp:
         zone = "DMA32" if "GFP_DMA32" in report.gfp else "DMA"
         return f"Only zone {zone} could serve this request (a device with few address bits), not the host's memory as a whole."

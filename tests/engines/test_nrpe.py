@@ -17,7 +17,7 @@ from tests.engines import nrpe
 from tests.engines.nrpe import Nrpe, direct
 
 pytestmark = pytest.mark.engine
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "tests" / "fixtures").glob("*/proc"))
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 
@@ -57,7 +57,7 @@ def state_word(text: str) -> int:
 
 def commands(checkout: Path, state: Path) -> dict[str, str]:
     """Command lines for this very host."""
-    remember = {"check_slab_growth": f" --state-dir {state}"}
+    remember = dict.fromkeys(("check_slab_growth", "check_oom_kill", "check_mem_pressure"), f" --state-dir {state}")
     return {check: f"{checkout}/checks/{check}.py{remember.get(check, '')}" for check in CHECKS}
 
 
@@ -109,7 +109,7 @@ def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, d
         for check in CHECKS:
             for size in ("", " --short"):
                 name = f"{scenario}-{check}{size.strip()}"
-                state = f" --state-dir {own_folder(public_path, name)}" if check == "check_slab_growth" else ""
+                state = f" --state-dir {own_folder(public_path, name)}" if check not in ("check_free_mem", "check_proc_count") else ""
                 lines[name] = f"{checkout}/checks/{check}.py --procfs {scenarios}/{scenario}/proc{state}{size}"
     with Nrpe(daemon_folder, lines) as daemon:
         for name, line in lines.items():
@@ -188,4 +188,4 @@ def test_what_cannot_start_is_unknown(checkout: Path, public_path: Path, daemon_
         for name in alone:
             answer = daemon.ask(name)
             assert answer.code == 3, answer
-            assert re.fullmatch(r"(FREE_MEM|SLAB_GROWTH|PROC_COUNT) UNKNOWN - cannot (start|run): .*\n", answer.out), answer
+            assert re.fullmatch(r"[A-Z_]+ UNKNOWN - cannot (start|run): .*\n", answer.out), answer

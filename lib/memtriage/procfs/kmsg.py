@@ -10,9 +10,9 @@ from __future__ import annotations
 import errno
 import os
 import re
-from typing import NamedTuple
 
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 RECORDS = 500_000
 """Records read of the ring at most: ten times what a ring of 4 MiB holds. A kernel that logs without end must not hold a check for ever."""
@@ -51,7 +51,7 @@ class Log(NamedTuple):
     """Lines that begin as a record of /dev/kmsg and are none."""
 
 
-_MONTHS = {name: place + 1 for place, name in enumerate("Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split())}
+_MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6, "Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
 _DEVICE = re.compile(r"([0-9]{1,10}),([0-9]{1,20}),([0-9]{1,20}),([^;]*);(.*)")
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
 _OCTAL = re.compile(r"#0([0-3][0-7])")

@@ -8,10 +8,10 @@ quotes, brackets, commas or ``,pid=1``: so they are taken between what stands be
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from memtriage.procfs import kmsg
 from memtriage.procfs.oom_tables import Task, Zone, memory, tables
+from memtriage.record import NamedTuple
 
 
 class Kill(NamedTuple):
@@ -84,7 +84,8 @@ _EXITING = re.compile(r"(?:.*: )?OOM victim ([0-9]{1,10}) \((.*)\) is already ex
 _TAIL = re.compile(r"(.*),pid=([0-9]{1,10}),uid=([0-9]{1,10})$", re.DOTALL)
 _GLOBAL = re.compile(r",global_oom,task_memcg=(.*)", re.DOTALL)
 _MEMCG = re.compile(r",oom_memcg=(/.*?),task_memcg=(/.*)", re.DOTALL)
-_FRONT = re.compile(r"oom-kill:constraint=CONSTRAINT_([A-Z_]+),nodemask=([^,]*(?:,[0-9-]+)*),cpuset=(.*?),mems_allowed=([0-9-]*(?:,[0-9-]+)*)", re.DOTALL)
+_FRONT = re.compile(r"oom-kill:constraint=CONSTRAINT_([A-Z_]+),nodemask=([^,]*(?:,[0-9-]+)*),cpuset=(.*?),"
+                    r"mems_allowed=([0-9-]*(?:,[0-9-]+)*)", re.DOTALL)
 _CPUSET = re.compile(r".*cpuset=(.*) mems_allowed=([0-9-]*(?:,[0-9-]+)*)", re.DOTALL)
 _USAGE = re.compile(r"memory: usage ([0-9]{1,18})kB, limit ([0-9]{1,18})kB, failcnt")
 _NO_LIMIT_KB = 2**62 // 1024

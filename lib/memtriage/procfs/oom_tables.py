@@ -4,9 +4,9 @@ mm/slab_common.c, mm/oom_kill.c). Each line is understood by itself; columns of 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
 
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 
 class Zone(NamedTuple):
@@ -47,8 +47,8 @@ class Tables(NamedTuple):
 
 
 _COUNT = re.compile(r"\b([A-Za-z]+(?:_[a-z]+)*):([0-9]{1,18})(?=\s|$)")
-_COUNTS = frozenset("active_anon inactive_anon isolated_anon active_file inactive_file isolated_file unevictable slab slab_reclaimable "
-                    "slab_unreclaimable shmem pagetables free Active inactive sec_pagetables".split())
+_COUNTS = frozenset(("active_anon", "inactive_anon", "isolated_anon", "active_file", "inactive_file", "isolated_file", "unevictable",
+                     "slab", "slab_reclaimable", "slab_unreclaimable", "shmem", "pagetables", "free", "Active", "inactive"))
 _ZONE = re.compile(r"(?:Node ([0-9]{1,4}) )?(DMA|DMA32|Normal|HighMem|Movable|Device) free:([0-9]{1,18})kB (?:boost:[0-9]+kB )?"
                    r"min:([0-9]{1,18})kB low:([0-9]{1,18})kB")
 _BLOCKS = re.compile(r"(?:Node ([0-9]{1,4}) )?(DMA|DMA32|Normal|HighMem|Movable|Device): ([0-9]+\*[0-9]+kB .*)")
@@ -79,7 +79,7 @@ def tables(lines: list[str]) -> Tables:
             if row and columns is not None:
                 words = row[4].split(None, len(columns))
                 if len(words) == len(columns) + 1:
-                    rows.append((int(row[1]), int(row[2]), int(row[3]), [*map(str, words[:-1])], words[-1]))
+                    rows.append((int(row[1]), int(row[2]), int(row[3]), words[:-1], words[-1]))
         elif line.endswith("KB"):
             cache = _CACHE.match(line)
             if cache:
