@@ -10,6 +10,7 @@ from collections.abc import Callable
 from memtriage import accounting, diagnosis
 from memtriage.procfs.keyed import Keyed
 from memtriage.procfs.oom_report import Kill, Report
+from memtriage.record import NamedTuple
 from memtriage.wording import clean, duration, share, size
 
 _UNITS = (".service", ".scope", ".socket", ".mount", ".slice")
@@ -41,12 +42,34 @@ def groups(report: Report) -> list[diagnosis.Group]:
 
 def culprit(report: Report) -> diagnosis.Culprit | None:
     """``None`` where the log does not hold enough to say it."""
+    listed = groups(report)
     if report.constraint == "memcg":
         if report.oom_memcg is None or report.limit is None:
             return None
-        return diagnosis.limit_culprit(report.oom_memcg, report.limit, groups(report))
+        return diagnosis.limit_culprit(report.oom_memcg, report.limit, listed)
+    if report.constraint in ("cpuset", "memory_policy"):
+        return _bound(report, listed)
     book = ledger(report)
-    return diagnosis.culprit(book, caches(report), groups(report), True) if book is not None else None
+    if book is None:
+        return None
+    ill = illness(report)
+    if ill is not None and ill.parts:
+        book = book._replace(parts={name: held for name, held in book.parts.items() if name in ill.parts})
+    found = diagnosis.culprit(book, caches(report), listed, True)
+    if found.part == "anon" and not listed:
+        return found._replace(words=f"processes, which the log does not list, {size(found.size)}")
+    return found
+
+
+def _bound(report: Report, listed: list[diagnosis.Group]) -> diagnosis.Culprit | None:
+    """Bound to some memory nodes: the kernel's table has the processes that may use them; what else lies on them is not in the log."""
+    if not listed:
+        return None
+    words = f"cpuset '{clean(report.cpuset or '?', 40)}'" if report.constraint == "cpuset" else "memory policy"
+    if report.nodes:
+        words += f" (nodes {clean(report.nodes, 20)})"
+    return diagnosis.Culprit("nodes", f"{words}, most held by {listed[0].words}", listed[0].anon,
+                             "Some of the host's memory nodes are full, not its memory: others may have plenty.")
 
 
 def victim(kill: Kill) -> str:
@@ -94,7 +117,19 @@ def _unit(path: str) -> str | None:
     return inner[-1] if inner else None
 
 
-def illness(report: Report) -> str | None:
+KERNEL = ("slab_reclaimable", "slab_unreclaimable", "slab", *accounting.KERNEL_OTHER)
+"""Parts of the ledger that lie in lowmem; the rest may lie in HighMem."""
+
+
+class Illness(NamedTuple):
+    """Why memory was short although some was free. ``parts`` of the ledger are to blame, all where it is empty."""
+
+    name: str
+    sentence: str
+    parts: tuple[str, ...] = ()
+
+
+def illness(report: Report) -> Illness | None:
     """Where it was not the amount of memory but its kind: pieces too small, or a zone that few can use (32-bit lowmem, DMA)."""
     if report.constraint == "memcg" or not report.zones:
         return None
@@ -103,18 +138,18 @@ def illness(report: Report) -> str | None:
     normal = [zone for zone in low if zone.name == "Normal"]
     if normal and all(zone.free <= zone.min for zone in normal) and any(zone.free > 4 * max(zone.low, 1024**2) for zone in high):
         few, many = sum(zone.free for zone in normal), sum(zone.free for zone in high)
-        return (f"Lowmem, not memory: zone Normal has {size(few)} free, while {size(many)} lie free where the kernel cannot put its own "
-                "data. A 64-bit kernel has no such limit.")
+        return Illness("lowmem full", f"Lowmem, not memory: zone Normal has {size(few)} free, while {size(many)} lie free where the kernel "
+                       "cannot put its own data. A 64-bit kernel has no such limit.", KERNEL)
     order = report.order or 0
     wanted = report.page << max(0, order)
     roomy = [zone for zone in low if zone.blocks and zone.free > zone.low]
     if order > 0 and roomy and not any(count for zone in roomy for block, count in zone.blocks.items() if block >= wanted):
         free = sum(zone.free for zone in roomy)
-        return (f"Fragmentation: {size(wanted)} in one piece (order {order}) were asked for; {size(free)} are free, above the watermarks, "
-                "in smaller pieces.")
+        return Illness(f"fragmentation, no {size(wanted)} in one piece", f"Fragmentation: {size(wanted)} in one piece (order {order}) were "
+                       f"asked for; {size(free)} are free, above the watermarks, in smaller pieces.")
     if report.gfp and "GFP_DMA" in report.gfp:
         zone = "DMA32" if "GFP_DMA32" in report.gfp else "DMA"
-        return f"Only zone {zone} could serve this request (a device with few address bits), not the host's memory as a whole."
+        return Illness(f"zone {zone} full", f"Only zone {zone} could serve this request (a device with few address bits), not all memory.")
     return None
 
 
@@ -133,9 +168,12 @@ def shares(report: Report, kill: Kill) -> str | None:
     """The victim's share of what had run out, and the largest user beside it."""
     total = report.limit if report.constraint == "memcg" else report.memory.get("MemTotal")
     said = []
-    if kill.rss is not None and total:
+    held = kill.rss
+    if report.constraint == "memcg" and kill.anon_rss is not None:
+        held = kill.anon_rss + (kill.shmem_rss or 0)  # files may be charged to others
+    if held is not None and total:
         of = "the limit" if report.constraint == "memcg" else "RAM"
-        said.append(f"Victim '{clean(kill.name, 24)}' held {share(kill.rss, total)} of {of}")
+        said.append(f"Victim '{clean(kill.name, 24)}' held {share(held, total)} of {of}")
     listed = groups(report)
     if listed:
         said.append(f"largest user: {listed[0].words}")
@@ -173,9 +211,11 @@ class Story:
         if self.main is None:
             return f"{head}; whom it killed is not in the log"
         report, _, blamed = self.main
-        words = ""
-        if blamed is not None:
-            words = f"; culprit: {blamed.words}"
+        words, ill = "", illness(report)
+        if ill is not None:
+            words = f"; {ill.name}"
+        if blamed is not None and (ill is None or ill.parts):
+            words += f"; culprit: {blamed.words}"
             if blamed.part == "cgroup" and report.limit is not None:
                 words = words.replace("cgroup limit of ", f"{size(report.limit)} cgroup limit of ", 1)
         names = victims([kill for _, kill in self.found])
@@ -191,11 +231,12 @@ class Story:
         book = ledger(report)
         lines = []
         if blamed is not None:
-            against = diagnosis.contrast(book, blamed, groups(report)) if book is not None and blamed.part != "cgroup" else ""
+            against = diagnosis.contrast(book, blamed, groups(report)) if book is not None and blamed.part not in ("cgroup", "nodes") else ""
             lines.append(f"{blamed.meaning} {against}".rstrip())
         else:
             lines.append("Who held the memory is not in the log: the kernel's tables are missing or cut.")
-        for line in (scope(report), illness(report), shares(report, kill), slab(report), asked(report)):
+        ill = illness(report)
+        for line in (scope(report), ill.sentence if ill else None, shares(report, kill), slab(report), asked(report)):
             if line:
                 lines.append(line)
         if report.group:

@@ -79,8 +79,10 @@ class Reports(NamedTuple):
 _HEADER = re.compile(r"(?:(.*) invoked )?oom-killer: gfp_mask=(0x[0-9a-fA-F]+(?:\([^)]*\))?)(?:.*?order=(-?[0-9]{1,3}))?", re.DOTALL)
 _KILLED = re.compile(r"(?:(.*): )?Killed process ([0-9]{1,10})(?:, UID ([0-9]{1,10}),)?(?: \((.*))?$", re.DOTALL)
 _AFTER_NAME = re.compile(r".*(\)(?:,? UID [0-9]+,?|,)? (?:total-vm|vsz):|\)\.?$)", re.DOTALL)
+_SAVED = re.compile(r"(.*)\), saved process [0-9]+ \(.*", re.DOTALL)
+_KILL = re.compile("Killed process [0-9]")
 _CHOSEN = re.compile(r"(.*): [Kk]ill process [0-9]+ \(.*\) score -?[0-9]+ (?:and children|or a child|or sacrifice child)", re.DOTALL)
-_EXITING = re.compile(r"(?:.*: )?OOM victim ([0-9]{1,10}) \((.*)\) is already exiting", re.DOTALL)
+_EXITING = re.compile(r"(?:(.*): )?OOM victim ([0-9]{1,10}) \((.*)\) is already exiting", re.DOTALL)
 _TAIL = re.compile(r"(.*),pid=([0-9]{1,10}),uid=([0-9]{1,10})$", re.DOTALL)
 _GLOBAL = re.compile(r",global_oom,task_memcg=(.*)", re.DOTALL)
 _MEMCG = re.compile(r",oom_memcg=(/.*?),task_memcg=(/.*)", re.DOTALL)
@@ -139,6 +141,7 @@ def collect(records: list[kmsg.Record], odd: list[str] | None = None) -> Reports
     reports: list[Report] = []
     unknown = list(odd or [])
     opened: dict[str, _Open] = {}
+    named: dict[int, dict[str, str]] = {}
     for record in records:
         text = record.text
         # A name may hold a newline: the two lines that name somebody are taken whole, all others line by line.
@@ -149,7 +152,7 @@ def collect(records: list[kmsg.Record], odd: list[str] | None = None) -> Reports
                 if current is not None and current.outcome:
                     reports.append(current.closed())
                 current = opened[record.caller] = _Open()
-            if not _take(current, line, record):
+            if not _take(current, line, record, named):
                 unknown.append(line)
     reports += [current.closed() for current in opened.values() if current.outcome]
     return Reports(reports, unknown)
@@ -161,16 +164,22 @@ def _begins(line: str, current: _Open) -> bool:
         return True
     if not current.outcome or line.startswith(" "):
         return False
-    if "Killed process " in line:
+    if _KILL.search(line):
         return current.outcome == "killed" and "group" not in current.facts
     return line.startswith(("Mem-Info:", "oom-kill:constraint=", "Task in ", "memory: usage ")) or bool(_CHOSEN.match(line))
 
 
-def _take(current: _Open, line: str, record: kmsg.Record) -> bool:
-    """Adds what ``line`` says; ``False`` where it says that somebody was killed and cannot be understood."""
+def _take(current: _Open, line: str, record: kmsg.Record, named: dict[int, dict[str, str]]) -> bool:
+    """Adds what ``line`` says; ``False`` where it says that somebody was killed and cannot be understood.
+
+    ``named`` holds what the lines of constraints say of their victims: it belongs to whoever is killed, in whichever report.
+    """
     facts = current.facts
     if line.startswith("oom-kill:constraint="):
-        _constraint(facts, line)
+        pid, said = _constraint(line)
+        _put(facts, **said)
+        if pid is not None:
+            named[pid] = said
     elif "oom-killer: gfp_mask=" in line:
         header = _HEADER.match(line)
         if header:
@@ -188,12 +197,13 @@ def _take(current: _Open, line: str, record: kmsg.Record) -> bool:
             current.numbers["usage"] = int(usage[1]) * 1024
             if int(usage[2]) < _NO_LIMIT_KB // 512:  # 9007199254740988 kB is none
                 current.numbers["limit"] = int(usage[2]) * 1024
-    elif "Killed process " in line:
-        return _killed(current, line, record)
+    elif _KILL.search(line):
+        return _killed(current, line, record, named)
     elif "score" in line and _CHOSEN.match(line):
         _put(facts, message=_CHOSEN.match(line)[1])  # type: ignore[index]  # it was found a line above
     elif " is already exiting" in line and _EXITING.match(line):
         current.outcome = current.outcome or "exiting"
+        _put(facts, message=_EXITING.match(line)[1])  # type: ignore[index]  # it was found a line above
     elif "no killable processes" in line and line.startswith(("Out of memory", "Memory cgroup", "Kernel panic", "<0>Kernel panic")):
         current.outcome = "panic" if "panic" in line else current.outcome or "no victim"
     elif line.startswith("Kernel panic") and ("ut of memory" in line or "deadlocked on memory" in line or "panic_on_oom" in line):
@@ -214,21 +224,23 @@ def _put(facts: dict[str, str], **more: str | None) -> None:
             facts.setdefault(key, value)
 
 
-def _killed(current: _Open, line: str, record: kmsg.Record) -> bool:
+def _killed(current: _Open, line: str, record: kmsg.Record, named: dict[int, dict[str, str]]) -> bool:
     found = _KILLED.match(line)
     if not found or (found[1] and "/" in found[1]):  # a path that holds the words, in a line unknown here
-        return "/" in line.partition("Killed process ")[0] or not re.search("Killed process [0-9]", line)
+        return "/" in line.partition("Killed process ")[0]
     message, pid, uid, rest = found.groups()
     sizes: dict[str, int] = {}
     name = rest or ""
     if rest is not None:
         end = _AFTER_NAME.match(rest)
-        name = rest[: end.start(1)] if end else _cut(rest)
+        saved = _SAVED.match(rest)  # Linux 2.2
+        name = saved[1] if saved else rest[: end.start(1)] if end else _cut(rest)
         after = rest[end.start(1) :] if end else ""
         owner = re.search(r"UID[: ]([0-9]{1,10})", after)
         uid = uid or (owner[1] if owner else None)
         for key, value in re.findall(r"(anon-rss|file-rss|shmem-rss):([0-9]{1,18})kB", after):
             sizes.setdefault(key, int(value) * 1024)
+    current.facts.update(named.pop(int(pid), {}))
     current.outcome = "killed"
     current.kills.append(Kill(name, int(pid) if rest is not None else None, int(uid) if uid else None, sizes.get("anon-rss"),
                               sizes.get("file-rss"), sizes.get("shmem-rss"), message or current.facts.get("message", ""), record))
@@ -243,28 +255,29 @@ def _cut(rest: str) -> str:
     return rest
 
 
-def _constraint(facts: dict[str, str], line: str) -> None:
+def _constraint(line: str) -> tuple[int | None, dict[str, str]]:
     """Reads ``oom-kill:constraint=...`` from the right: pid and uid cannot be forged, the name before them has 15 bytes at most."""
-    front = _FRONT.match(line)
+    facts: dict[str, str] = {}
+    front, tail = _FRONT.match(line), _TAIL.match(line)
     if front:
         _put(facts, constraint=_SCOPES.get(front[1]), cpuset=front[3], nodes=front[4])
-    tail = _TAIL.match(line)
     if not tail:
-        return  # cut
-    body = tail[1]
+        return None, facts  # cut
+    body, pid = tail[1], int(tail[2])
     place = body.find(",task=", max(0, len(body) - 15 - len(",task=")))
     if place < 0:
-        return
+        return pid, facts
     rest = body[front.end() if front else 0 : place]
     alone = _GLOBAL.match(rest)
     if alone:
         _put(facts, task_memcg=alone[1])
-        return
+        return pid, facts
     limited = _MEMCG.match(rest)
     while limited:
         inner, outer = limited[2], limited[1]
         if inner == outer or inner.startswith(outer.rstrip("/") + "/"):
             _put(facts, oom_memcg=outer, task_memcg=inner)
-            return
+            break
         # A cgroup's name may hold ",task_memcg=": the true split is the one where the victim's lies within the limited one.
         limited = re.compile(r",oom_memcg=(/.{%d,}?),task_memcg=(/.*)" % len(outer), re.DOTALL).match(rest)
+    return pid, facts

@@ -63,7 +63,7 @@ _TASK = re.compile(r"\[ *([0-9]{1,10})\] +([0-9]{1,10}) +[0-9]{1,10} +[0-9]{1,18
 
 
 def tables(lines: list[str]) -> Tables:
-    """Never raises. The first value of a name counts."""
+    """Never raises. The first value of a name counts. Two tables of processes mean two reports mixed: then nobody knows whose is which."""
     pages: dict[str, int] = {}
     sizes: dict[str, int] = {}
     zones: dict[tuple[int, str], Zone] = {}
@@ -71,10 +71,12 @@ def tables(lines: list[str]) -> Tables:
     caches: dict[str, int] = {}
     rows: list[tuple[int, int, int, list[str], str]] = []
     columns: list[str] | None = None
+    headings = 0
     for line in lines:
         if line.startswith("["):
             heading = _HEADING.match(line)
-            columns = heading[1].split()[1:-1] if heading else columns
+            if heading:
+                columns, headings = heading[1].split()[1:-1], headings + 1
             row = _TASK.match(line)
             if row and columns is not None:
                 words = row[4].split(None, len(columns))
@@ -89,7 +91,7 @@ def tables(lines: list[str]) -> Tables:
     sized = [size for blocks in free_blocks.values() for size in blocks]
     page = min(sized, default=4096)
     found = [zone._replace(blocks=free_blocks.get(key, {})) for key, zone in zones.items()]
-    return Tables(pages, sizes, found, list(caches.items()), _tasks(rows, columns or [], page), page)
+    return Tables(pages, sizes, found, list(caches.items()), _tasks(rows, columns or [], page) if headings < 2 else [], page)
 
 
 def _memory_line(line: str, pages: dict[str, int], sizes: dict[str, int], zones: dict[tuple[int, str], Zone],
