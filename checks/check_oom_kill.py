@@ -114,8 +114,8 @@ class OomKills(nagiosplugin.Resource):
             lines += self.story().details(5 if self.args["verbose"] else 3)
             missing = held.kills - len(log.found)
             if missing and not log.problem:
-                lines.append(f"{missing} of {held.kills} kills are not in the log" + (
-                    " (rotated away, overwritten, or another boot)." if self.has_log else ": this tree has none, give --log."))
+                why = "rotated away, overwritten, or of another boot" if self.has_log else "this tree has none, give --log"
+                lines.append(f"Not found in the log: {missing} of {held.kills} ({why}).")
         elif self.counted.source != "log":
             lines.append("The counter is the kernel's own: what userspace killers (earlyoom, systemd-oomd) end is not in it.")
         problem = log.problem if log else oomlog.readable(self.args["log"]) if self.has_log else None

@@ -46,7 +46,11 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
     if report.constraint == "memcg":
         if report.oom_memcg is None or report.limit is None:
             return None
-        return diagnosis.limit_culprit(report.oom_memcg, report.limit, listed)
+        found = diagnosis.limit_culprit(report.oom_memcg, report.limit, listed)
+        if listed:
+            return found
+        alone = f"cgroup limit of '{clean(report.oom_memcg, 40)}'"  # whether a process holds most of it is not known
+        return found._replace(words=alone, meaning="The limit of a cgroup is reached, not the host's memory.")
     if report.constraint in ("cpuset", "memory_policy"):
         return _bound(report, listed)
     book = ledger(report)
@@ -90,8 +94,8 @@ def victims(kills: list[Kill], most: int = 3) -> str:
     return ", ".join(said) + (f" and {more} other{'s' if more > 1 else ''}" if more > 0 else "")
 
 
-def scope(report: Report) -> str:
-    """Whose memory had run out, as a sentence."""
+def scope(report: Report) -> str | None:
+    """Whose memory had run out, as a sentence; ``None`` where the log does not say."""
     if report.constraint == "memcg":
         words = f"Scope: cgroup '{clean(report.oom_memcg, 80)}'" if report.oom_memcg else "Scope: a cgroup, which one the log does not say"
         if report.limit is not None:
@@ -99,15 +103,16 @@ def scope(report: Report) -> str:
         if report.task_memcg and report.task_memcg != report.oom_memcg:
             words += f", victim in '{clean(report.task_memcg, 80)}'"
     elif report.constraint == "cpuset":
-        words = f"Scope: cpuset '{clean(report.cpuset or '?', 60)}', memory nodes {clean(report.nodes or '?', 20)}; others may have plenty"
+        words = f"Scope: cpuset '{clean(report.cpuset, 60)}'" if report.cpuset else "Scope: a cpuset, which one the log does not say"
+        words += f", memory nodes {clean(report.nodes, 20)}" if report.nodes else ""
     elif report.constraint == "memory_policy":
-        words = f"Scope: the asker's memory policy (mbind, numactl), nodes {clean(report.nodes or '?', 20)}; others may have plenty"
+        words = "Scope: the asker's memory policy (mbind, numactl)" + (f", nodes {clean(report.nodes, 20)}" if report.nodes else "")
     elif report.constraint == "none" or report.memory:
         words = "Scope: the host"
     else:
-        words = "Scope: not in the log"
+        return None
     unit = _unit(report.task_memcg or report.oom_memcg or "")
-    return words + (f"; systemd unit {clean(unit, 60)}" if unit else "") + "."
+    return words + (f"; the victim's unit: {clean(unit, 60)}" if unit else "") + "."
 
 
 def _unit(path: str) -> str | None:
@@ -159,7 +164,7 @@ def asked(report: Report) -> str | None:
         return "Asked for by hand (SysRq f)."
     if report.asker is None:
         return None
-    kind = f", {clean(report.gfp.partition('(')[2].rstrip(')') or report.gfp, 60)}" if report.gfp else ""
+    kind = f", {clean((report.gfp.partition('(')[2].rstrip(')') or report.gfp).replace('|', ' + '), 60)}" if report.gfp else ""
     order = f"order {report.order}" if report.order is not None else "order unknown"
     return f"Asked for by '{clean(report.asker, 24)}' ({order}{kind}), which need not be the one to blame."
 
@@ -176,7 +181,7 @@ def shares(report: Report, kill: Kill) -> str | None:
         said.append(f"Victim '{clean(kill.name, 24)}' held {share(held, total)} of {of}")
     listed = groups(report)
     if listed:
-        said.append(f"largest user: {listed[0].words}")
+        said.append(f"{'largest' if said else 'Largest'} user: {listed[0].words}")
     return "; ".join(said) + "." if said else None
 
 
@@ -185,7 +190,7 @@ def slab(report: Report) -> str | None:
     get = report.memory.get
     fixed = get("SUnreclaim")
     whole = get("Slab")
-    if fixed is None and whole is None:
+    if (fixed is None and whole is None) or report.constraint == "memcg":
         return None
     total = report.memory["MemTotal"]
     if fixed is None:
@@ -193,6 +198,10 @@ def slab(report: Report) -> str | None:
     named = ", ".join(f"{clean(cache.name, 30)} {size(cache.size)}" for cache in caches(report)[:4])
     return f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(get('SReclaimable') or 0)}" + (
         f"; {named}." if named else ".")
+
+
+ROOM = 180
+"""Characters of the first line behind its name and state."""
 
 
 class Story:
@@ -218,9 +227,11 @@ class Story:
             words += f"; culprit: {blamed.words}"
             if blamed.part == "cgroup" and report.limit is not None:
                 words = words.replace("cgroup limit of ", f"{size(report.limit)} cgroup limit of ", 1)
-        names = victims([kill for _, kill in self.found])
-        if len(head) + len(names) + len(words) > 175:
-            names = victims([kill for _, kill in self.found], 1)
+        kills_found = [kill for _, kill in self.found]
+        bare = [kill._replace(pid=None, anon_rss=None, file_rss=None, shmem_rss=None) for kill in kills_found]
+        for names in (victims(kills_found), victims(kills_found, 1), victims(bare, 1)):
+            if len(head) + 2 + len(names) + len(words) <= ROOM:
+                break
         return f"{head}: {names}{words}"
 
     def details(self, most: int) -> list[str]:
@@ -228,15 +239,18 @@ class Story:
         if self.main is None:
             return []
         report, kill, blamed = self.main
-        book = ledger(report)
+        book, ill = ledger(report), illness(report)
         lines = []
-        if blamed is not None:
-            against = diagnosis.contrast(book, blamed, groups(report)) if book is not None and blamed.part not in ("cgroup", "nodes") else ""
+        if ill is not None and not ill.parts:
+            lines.append(ill.sentence + (f" Most is held by: {blamed.words}." if blamed is not None else ""))
+        elif blamed is not None:
+            host = book is not None and blamed.part not in ("cgroup", "nodes")
+            against = diagnosis.contrast(book, blamed, groups(report)) if book is not None and host else ""
             lines.append(f"{blamed.meaning} {against}".rstrip())
         else:
             lines.append("Who held the memory is not in the log: the kernel's tables are missing or cut.")
-        ill = illness(report)
-        for line in (scope(report), ill.sentence if ill else None, shares(report, kill), slab(report), asked(report)):
+        lowmem = ill.sentence if ill is not None and ill.parts else None
+        for line in (scope(report), lowmem, shares(report, report.kills[0] if report.kills else kill), slab(report), asked(report)):
             if line:
                 lines.append(line)
         if report.group:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 MEMINFO_6_18 = b"""\
 MemTotal:       24684084 kB
 MemFree:        23702048 kB
@@ -375,6 +377,8 @@ Max nice priority         0                    0
 Max realtime timeout      unlimited            unlimited            us        
 """  # noqa: W291 - as the kernel writes it
 
+OOM_LOGS = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "fixtures" / "oom").glob("*.log"))]
+
 ALL: dict[str, list[bytes]] = {
     "arcstats": [ARCSTATS],
     "boot_id": [BOOT_ID],
@@ -382,6 +386,8 @@ ALL: dict[str, list[bytes]] = {
     "dentry_state": [DENTRY_STATE, DENTRY_STATE_4],
     "file_nr": [FILE_NR],
     "inode_nr": [INODE_NR],
+    "kmsg": OOM_LOGS,
+    "oom_report": OOM_LOGS,
     "keyed": [CGROUP_V1_STAT, CGROUP_V2_STAT],
     "loadavg": [LOADAVG],
     "meminfo": [MEMINFO_6_18, MEMINFO_2_6_9, MEMINFO_2_4],

@@ -53,6 +53,7 @@ class Log(NamedTuple):
 
 _MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6, "Jul": 7, "Aug": 8, "Sep": 9, "Oct": 10, "Nov": 11, "Dec": 12}
 _DEVICE = re.compile(r"([0-9]{1,10}),([0-9]{1,20}),([0-9]{1,20}),([^;]*);(.*)")
+_CUT = re.compile(r"[0-9]{1,10},[0-9]{1,20},[0-9]*(?:,[^;]*)?$")
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
 _OCTAL = re.compile(r"#0([0-3][0-7])")
 _LEAD = re.compile(r"(?:\s*MESSAGE=)?(?:<[0-9]{1,3}>)?(?:kern\s*:[a-z]+\s*:\s)?")
@@ -83,7 +84,7 @@ def parse(data: bytes) -> Log:
                 continue
         if device and line[:1] == " ":
             continue  # the dictionary of a record: SUBSYSTEM=, DEVICE=
-        if device and line and _DEVICE.match(line + ";"):
+        if device and _CUT.match(line):
             odd.append(line)
             continue
         record = _from_text(line.rstrip("\r"))

@@ -281,3 +281,8 @@ def _constraint(line: str) -> tuple[int | None, dict[str, str]]:
         # A cgroup's name may hold ",task_memcg=": the true split is the one where the victim's lies within the limited one.
         limited = re.compile(r",oom_memcg=(/.{%d,}?),task_memcg=(/.*)" % len(outer), re.DOTALL).match(rest)
     return pid, facts
+
+
+def read(dev: str = "/dev") -> Reports:
+    """Reads ``dev/kmsg``. Raises :class:`~memtriage.procfs.files.ProcfsError`."""
+    return parse(kmsg.ring(dev).data)
