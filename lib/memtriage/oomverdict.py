@@ -55,7 +55,7 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
         return _bound(report, listed)
     book = ledger(report)
     if book is None:
-        return None
+        return _largest_cache(report)
     ill = illness(report)
     if ill is not None and ill.parts:
         book = book._replace(parts={name: held for name, held in book.parts.items() if name in ill.parts})
@@ -63,6 +63,15 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
     if found.part == "anon" and not listed:
         return found._replace(words=f"processes, which the log does not list, {size(found.size)}")
     return found
+
+
+def _largest_cache(report: Report) -> diagnosis.Culprit | None:
+    """Of a torn report: the kernel lists caches only where unreclaimable slab is more than all pages of programs and files."""
+    listed = caches(report)
+    if not listed:
+        return None
+    words = f"{listed[0].words} {size(listed[0].size)}, unreclaimable"
+    return diagnosis.Culprit("slab_unreclaimable", words, listed[0].size, diagnosis.MEANING["slab_unreclaimable"])
 
 
 def _bound(report: Report, listed: list[diagnosis.Group]) -> diagnosis.Culprit | None:
