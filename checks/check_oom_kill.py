@@ -89,7 +89,8 @@ class OomKills(nagiosplugin.Resource):
     def headline(self, state_now):
         held, total = self.held, self.counted.total
         if held.kills:
-            return self.story().headline(held.kills, held.window_s, self.where)
+            trouble = held.log.problem.reason if held.log.problem else None
+            return self.story().headline(held.kills, held.window_s, self.where, trouble)
         if self.counted.source == "log":
             words = f"no OOM kill{self.where} in the last {duration(self.args['hold'])} by the log (this kernel has no counter)"
         elif not total:

@@ -223,11 +223,11 @@ class Story:
         # The newest that says who is to blame: of a torn report at least the victim is known.
         self.main = next((one for one in told if one[2] is not None), told[0] if told else None)
 
-    def headline(self, kills: int, window_s: float, where: str) -> str:
-        """``2 OOM kills in the last 5.0 min: 'chrome' ...; culprit: ...``."""
+    def headline(self, kills: int, window_s: float, where: str, trouble: str | None) -> str:
+        """``2 OOM kills in the last 5.0 min: 'chrome' ...; culprit: ...``; ``trouble`` is why the log could not be read."""
         head = f"{kills} OOM kill{'s' if kills > 1 else ''}{where} in the last {duration(window_s)}"
         if self.main is None:
-            return f"{head}; whom it killed is not in the log"
+            return f"{head}; whom it killed is not " + (f"known (log: {trouble})" if trouble else "in the log")
         report, _, blamed = self.main
         words, ill = "", illness(report)
         if ill is not None:

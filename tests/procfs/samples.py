@@ -377,7 +377,8 @@ Max nice priority         0                    0
 Max realtime timeout      unlimited            unlimited            us        
 """  # noqa: W291 - as the kernel writes it
 
-OOM_LOGS = [path.read_bytes() for path in sorted((Path(__file__).parents[1] / "fixtures" / "oom").glob("*.log"))]
+OOM_LOGS = [(Path(__file__).parents[1] / "fixtures" / "oom" / f"{name}.log").read_bytes() for name in (
+    "2.6.32-rhel6-memcg", "2.6.33-vsz", "5.0-memcg-constraint", "6.6-exiting-only", "6.8-newline-in-name", "6.18-syslog-forgery")]
 
 ALL: dict[str, list[bytes]] = {
     "arcstats": [ARCSTATS],

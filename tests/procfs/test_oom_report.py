@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -205,6 +206,18 @@ def test_a_kill_that_cannot_be_understood_is_odd() -> None:
 def test_headers_that_were_rate_limited() -> None:
     line = b"Out of memory: Killed process %d (w%d) total-vm:8kB, anon-rss:4kB, file-rss:0kB\n"
     assert killed(b"".join(line % (pid, pid) for pid in range(20, 40))) == [(f"w{pid}", pid) for pid in range(20, 40)]
+
+
+@pytest.mark.parametrize("piece", [
+    b"Out of memory: kill process 1 (", b"Killed process 1 (", b"), saved process 1 (", b",task_memcg=/", b",1", b"1*4kB ", b"a:1 ",
+    b"[ 1] 1 ", b"#012", b"hugepages_total=1 ", b"x cpuset=", b"Task in ", b"1,2,3,-;", b")", b"Nov 25 03:12:07 "])
+def test_long_lines_cost_little(piece: bytes) -> None:
+    started = time.process_time()
+    constraint = b"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/"
+    for front in (b"", b"Killed process 1 (", constraint, b"Normal: "):
+        for end in (b"", b",task=x,pid=1,uid=0", b" mems_allowed=", b" score", b"KB"):
+            oom_report.parse(front + piece * (200_000 // len(piece)) + end)
+    assert time.process_time() - started < 5
 
 
 TEXTS = {name: (FOLDER / f"{name}.log").read_bytes() for name in LOGS if not name.startswith("6.18-syslog") and b"\r" not in

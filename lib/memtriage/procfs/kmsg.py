@@ -74,6 +74,8 @@ def parse(data: bytes) -> Log:
     odd: list[str] = []
     device = False
     for line in files.text(data).split("\n"):
+        if not line:
+            continue
         if line[:1].isdigit() and ";" in line:
             found = _DEVICE.match(line)
             if found:
@@ -84,7 +86,7 @@ def parse(data: bytes) -> Log:
                 continue
         if device and line[:1] == " ":
             continue  # the dictionary of a record: SUBSYSTEM=, DEVICE=
-        if device and _CUT.match(line):
+        if device and _CUT.match(line[:80]):
             odd.append(line)
             continue
         record = _from_text(line.rstrip("\r"))

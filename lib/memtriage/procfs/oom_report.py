@@ -76,6 +76,8 @@ class Reports(NamedTuple):
     odd: list[str]
 
 
+LONGEST = 8192
+"""Characters of a line that are looked at: eight times what the kernel prints in one, and a bound for what a forged line can cost."""
 _HEADER = re.compile(r"(?:(.*) invoked )?oom-killer: gfp_mask=(0x[0-9a-fA-F]+(?:\([^)]*\))?)(?:.*?order=(-?[0-9]{1,3}))?", re.DOTALL)
 _KILLED = re.compile(r"(?:(.*): )?Killed process ([0-9]{1,10})(?:, UID ([0-9]{1,10}),)?(?: \((.*))?$", re.DOTALL)
 _AFTER_NAME = re.compile(r".*(\)(?:,? UID [0-9]+,?|,)? (?:total-vm|vsz):|\)\.?$)", re.DOTALL)
@@ -146,7 +148,8 @@ def collect(records: list[kmsg.Record], odd: list[str] | None = None) -> Reports
         text = record.text
         # A name may hold a newline: the two lines that name somebody are taken whole, all others line by line.
         lines = [text] if "\n" not in text or "Killed process " in text or "oom-kill:constraint=" in text else text.split("\n")
-        for line in lines:
+        for whole in lines:
+            line = whole[:LONGEST]
             current = opened.get(record.caller)
             if current is None or _begins(line, current):
                 if current is not None and current.outcome:
