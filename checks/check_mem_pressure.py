@@ -102,14 +102,17 @@ class Pressure(nagiosplugin.Resource):
     def headline(self, state_now):
         now = self.now.pressure
         self.found, trouble = self.holder(state_now)
-        words = f"full {percent(now.full.avg60)}, some {percent(now.some.avg60)} of 60 s lost"
-        lost = self.change.share("full") if self.change else None
-        if lost is not None:
-            words += f", {percent(lost)} full in the last {duration(self.change.span)}"
+        words = f"full {percent(now.full.avg60)}, some {percent(now.some.avg60)} of the last 60 s"
         words += f" in cgroup '{clean(self.path, 40)}'" if self.path else ""
-        if state_now or now.some.avg60 >= 1:
-            words += f"; {stall.kind(self.change, self.now.page)}"
-        return f"{words}; {'culprit' if state_now else 'largest'}: {self.found.culprit.words if self.found else trouble}"
+        lost = self.change.share("full") if self.change else None
+        since = f", full {percent(lost)} of {duration(self.change.span)}" if lost is not None else ""
+        what = stall.kind(self.change, self.now.page) if state_now or now.some.avg60 >= 1 else ""
+        what = f"; {what}" if what else ""
+        who = f"; {'culprit' if state_now else 'largest'}: {self.found.culprit.words if self.found else trouble}"
+        for line in (words + since + what + who, words + since + who, words + who):
+            if len(line) <= plugin.FIRST_LINE - len("MEM_PRESSURE CRITICAL - "):
+                break  # what falls first stands in the long output as well
+        return line
 
     def details(self, state_now):
         now, change = self.now.pressure, self.change

@@ -128,18 +128,18 @@ def change(samples: list[state.Sample]) -> Change | None:
 
 
 def kind(found: Change | None, page: int) -> str:
-    """What kind of pressure it is, in a few words: by the traffic that costs the most."""
+    """What kind of pressure it is, in a few words: by the traffic that costs the most. Empty before the second run."""
     if found is None:
-        return "kind known from the second run on"
+        return ""
     rate = {key: found.rates.get(key, 0.0) * page for key in ("swap_in", "swap_out", "refault", "reclaim")}
     swapped = rate["swap_in"] + rate["swap_out"]
     floor = 64 * 1024.0
     if swapped >= floor and swapped >= rate["refault"] / 2:
         return f"swapping {size(rate['swap_in'])}/s in, {size(rate['swap_out'])}/s out"
     if rate["refault"] >= floor:
-        return f"thrashing: {size(rate['refault'])}/s read again after reclaim"
+        return f"thrashing {size(rate['refault'])}/s"
     if rate["reclaim"] >= floor:
-        return f"direct reclaim, {size(rate['reclaim'])}/s scanned"
+        return f"direct reclaim {size(rate['reclaim'])}/s"
     return "no paging traffic"
 
 

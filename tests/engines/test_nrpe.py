@@ -109,6 +109,8 @@ def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, d
     lines = {}
     for scenario in sorted(path.name for path in scenarios.iterdir()):
         for check in CHECKS:
+            if check in ("check_oom_kill", "check_mem_pressure") and scenario not in ("hostile-names", "k-swap-full", "this_host"):
+                continue  # what they read is alike in all the others
             for size in ("", " --short"):
                 name = f"{scenario}-{check}{size.strip()}"
                 state = f" --state-dir {own_folder(public_path, name)}" if check not in ("check_free_mem", "check_proc_count") else ""

@@ -1,4 +1,4 @@
-"""The OOM killer's reports of many kernels: tests/fixtures/oom, each with its kernel in SOURCE."""
+"""The OOM killer's reports of many kernels: tests/fixtures/oom, each with its kernel in SOURCES."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def test_every_log_is_expected_and_made_by_the_script(tmp_path: Path) -> None:
     assert sorted(EXPECTED) == LOGS
     assert len(LOGS) >= 40
     make.main(str(tmp_path))
-    for path in [*FOLDER.glob("*.log"), FOLDER / "SOURCE"]:
+    for path in [*FOLDER.glob("*.log"), FOLDER / "SOURCES"]:
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
 
 
 def test_every_log_states_its_kernel() -> None:
-    lines = (FOLDER / "SOURCE").read_text().splitlines()
+    lines = (FOLDER / "SOURCES").read_text().splitlines()
     assert sorted(line.partition(".log: ")[0] for line in lines) == LOGS
     assert all(" after Linux " in line for line in lines)
 
