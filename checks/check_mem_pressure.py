@@ -109,7 +109,8 @@ class Pressure(nagiosplugin.Resource):
         what = stall.kind(self.change, self.now.page) if state_now or now.some.avg60 >= 1 else ""
         what = f"; {what}" if what else ""
         who = f"; {'culprit' if state_now else 'largest'}: {self.found.culprit.words if self.found else trouble}"
-        for line in (words + since + what + who, words + since + who, words + who):
+        more = since if lost is not None and lost > now.full.avg60 else what
+        for line in (words + since + what + who, words + more + who, words + who):
             if len(line) <= plugin.FIRST_LINE - len("MEM_PRESSURE CRITICAL - "):
                 break  # what falls first stands in the long output as well
         return line

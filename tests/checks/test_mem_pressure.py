@@ -59,8 +59,9 @@ class Host:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.boot = "11111111-2222-3333-4444-555555555555"
-        source = FIXTURES / "d-process-group" / "proc"
-        self.write("proc/meminfo", (source / "meminfo").read_text())
+        source = FIXTURES / "c-unreclaimable-slab" / "proc"
+        for name in ("meminfo", "slabinfo"):
+            self.write(f"proc/{name}", (source / name).read_text())
 
     def write(self, name: str, text: str) -> Path:
         path = self.folder / name
@@ -228,8 +229,8 @@ class TestCgroup:
         answer = host.check("--cgroup", "/a.slice/b.service")
         assert (answer.code, answer.perfdata["full_stalled"]) == (2, "25%;;;0;100")
         assert answer.perfdata["major_faults_per_s"] == "1;;;0"
-        assert answer.first == ("MEM_PRESSURE CRITICAL - full 11.0%, some 20.0% of the last 60 s in cgroup '/a.slice/b.service', full 25.0% of "
-                                "100 s; culprit: cgroup limit of '/a.slice/b.service', no process group in it above 10%")
+        assert answer.first == ("MEM_PRESSURE CRITICAL - full 11.0%, some 20.0% of the last 60 s in cgroup '/a.slice/b.service', "
+                                "full 25.0% of 100 s; culprit: cgroup limit of '/a.slice/b.service', no process group in it above 10%")
         assert "In the last 100 s: refaults 1.00 MiB/s, major faults 1.0/s." in answer.out
         assert "the working set does not fit" in answer.out
 
