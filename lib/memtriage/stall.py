@@ -164,16 +164,20 @@ class Holder(NamedTuple):
 
 
 def holder(proc: str, sys: str, short: bool, remembered: str) -> Holder:
-    """``remembered`` is the state folder, whose history of memory is only asked for where memory is ``short``.
+    """``remembered`` is the state folder, whose history of memory is only asked for where memory is ``short`` and there is one.
 
     Raises :class:`~memtriage.procfs.files.ProcfsError`.
     """
-    if not short:
+    followed = short and os.path.exists(os.path.join(remembered, following.NAME + ".json"))
+    if not followed:  # no other check has remembered anything: then there is no trend to know
         memory = survey.memory(proc, sys)
+        page = survey.page_size(proc, memory.info)
+        if short:
+            return _now(memory, survey.slab(proc, sys, page).caches, survey.groups(proc, page, memory.limited_by), True)
         parts = {name: value for name, value in memory.book.parts.items() if name != "free"}
         slab = max(parts, key=lambda name: parts[name]).startswith("slab")
-        caches = survey.slab(proc, sys, survey.page_size(proc, memory.info)).caches if slab else []
-        return _now(memory, caches, survey.groups(proc, 4096, memory.limited_by) if memory.limited_by else [], False)
+        caches = survey.slab(proc, sys, page).caches if slab else []
+        return _now(memory, caches, survey.groups(proc, page, memory.limited_by) if memory.limited_by else [], False)
     now = following.read(proc, sys)
     memory = now.memory
     groups = survey.groups(proc, now.page, memory.limited_by)

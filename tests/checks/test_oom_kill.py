@@ -212,6 +212,15 @@ class TestLog:
             log.write_bytes(noise)
             assert Host(tmp_path).at(UP, 1).check("--log", str(log)).code == 2
 
+    def test_a_user_cannot_push_the_names_out(self, tmp_path):
+        """logger(1) writes what anybody likes, and a thousand times, but not under the kernel's tag."""
+        log = tmp_path / "log"
+        forged = b"Nov 25 03:13:00 hub logger: Out of memory: Killed process 1 (init) total-vm:4kB, anon-rss:4kB, file-rss:0kB\n"
+        log.write_bytes((LOGS / "5.10-process.log").read_bytes() + forged * 20000)
+        answer = Host(tmp_path).at(UP, 1).check("--log", str(log))
+        assert "'mysqld' (pid 2188, 2.44 GiB)" in answer.first
+        assert "init" not in answer.out
+
     @pytest.mark.parametrize("wanted", ["beginning", "end", "nowhere"])
     def test_64_mib_within_half_a_second(self, tmp_path, wanted):
         log = tmp_path / "log"

@@ -55,14 +55,20 @@ _MONTHS = {"Jan": 1, "Feb": 2, "Mar": 3, "Apr": 4, "May": 5, "Jun": 6, "Jul": 7,
 _DEVICE = re.compile(r"([0-9]{1,10}),([0-9]{1,20}),([0-9]{1,20}),([^;]*);(.*)")
 _CUT = re.compile(r"[0-9]{1,10},[0-9]{1,20},[0-9]*(?:,[^;]*)?$")
 _HEX = re.compile(r"\\x([0-9a-f]{2})")
-_OCTAL = re.compile(r"#0([0-3][0-7])")
-_LEAD = re.compile(r"(?:\s*MESSAGE=)?(?:<[0-9]{1,3}>)?(?:kern\s*:[a-z]+\s*:\s)?")
-_ISO = re.compile(r"(?:\[?[A-Z][a-z]{2} )?([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?"
-                  r"(Z|[+-][0-9]{2}:?[0-9]{2}| UTC)?(?: [A-Z]{2,5})? +")
-_BSD = re.compile(r"(\[?)(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})(?: ([0-9]{4}))?(\]?) +")
-_STAMP = re.compile(r"(?:<[0-9]{1,3}>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]{1,10})\])? ?")
-_TAG = re.compile(r"(?:\S+ )?(?:[a-z0-9]+\.[a-z]+ )?([^\s:\[]+)(?:\[[0-9]+\])?: ?")
-_HOST = re.compile(r"\S+ kernel: ?")
+
+class _Text:
+    """What stands before the message in text. Compiled where it is first used: the device needs none of it, and it costs a millisecond."""
+
+    def __init__(self) -> None:
+        self.lead = re.compile(r"(?:\s*MESSAGE=)?(?:<[0-9]{1,3}>)?(?:kern\s*:[a-z]+\s*:\s)?")
+        self.iso = re.compile(r"(?:\[?[A-Z][a-z]{2} )?([0-9]{4})-([0-9]{2})-([0-9]{2})[T ]([0-9]{2}):([0-9]{2}):([0-9]{2})(?:[.,][0-9]+)?"
+                              r"(Z|[+-][0-9]{2}:?[0-9]{2}| UTC)?(?: [A-Z]{2,5})? +")
+        self.bsd = re.compile(r"(\[?)(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})"
+                              r"(?: ([0-9]{4}))?(\]?) +")
+        self.stamp = re.compile(r"(?:<[0-9]{1,3}>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]{1,10})\])? ?")
+        self.tag = re.compile(r"(?:\S+ )?(?:[a-z0-9]+\.[a-z]+ )?([^\s:\[]+)(?:\[[0-9]+\])?: ?")
+        self.host = re.compile(r"\S+ kernel: ?")
+        self.octal = re.compile(r"#0([0-3][0-7])")
 
 
 def parse(data: bytes) -> Log:
@@ -72,7 +78,7 @@ def parse(data: bytes) -> Log:
     """
     records: list[Record] = []
     odd: list[str] = []
-    device = False
+    device, forms = False, None
     for line in files.text(data).split("\n"):
         if not line:
             continue
@@ -84,12 +90,13 @@ def parse(data: bytes) -> Log:
                 if int(priority) < 8:  # facility 0 is the kernel; others were written by programs, which cannot use it
                     records.append(Record(_unhex(text), int(usec) / 1e6, None, _caller(flags), int(seq)))
                 continue
-        if device and line[:1] == " ":
+        if device and line[0] == " " and line[1:2] != " ":
             continue  # the dictionary of a record: SUBSYSTEM=, DEVICE=
         if device and _CUT.match(line[:80]):
             odd.append(line)
             continue
-        record = _from_text(line.rstrip("\r"))
+        forms = forms or _Text()
+        record = _from_text(forms, line.rstrip("\r"))
         if record is not None:
             records.append(record)
     return Log(records, odd)
@@ -106,35 +113,36 @@ def _caller(flags: str) -> str:
     return name.partition(",")[0] if found else ""
 
 
-def _from_text(line: str) -> Record | None:
+def _from_text(forms: _Text, line: str) -> Record | None:
     """Peels off what stands before the message; ``None`` where there is none, or where it is not the kernel's."""
-    place = (_LEAD.match(line) or _LEAD.match("")).end()  # type: ignore[union-attr]  # it matches nothing as well
-    wall, end = _wall(line, place)
+    lead = forms.lead.match(line)
+    place = lead.end() if lead else 0
+    wall, end = _wall(forms, line, place)
     if wall is not None:
         dmesg, place = line[place] == "[", end
-        tag = _TAG.match(line, place)
+        tag = forms.tag.match(line, place)
         if tag and tag.start(1) > place and not dmesg:  # HOST TAG: of syslog; dmesg has the message at once
             if tag[1] != "kernel":
                 return None
             place = tag.end()
             if "#0" in line:
-                line = line[:place] + _OCTAL.sub(lambda found: chr(int(found[1], 8)), line[place:])
+                line = line[:place] + forms.octal.sub(lambda found: chr(int(found[1], 8)), line[place:])
     up_s, caller = None, ""
-    stamp = _STAMP.match(line, place)
+    stamp = forms.stamp.match(line, place)
     if stamp:
         up_s, caller, place = float(stamp[1]), stamp[2] or "", stamp.end()
-        host = _HOST.match(line, place) if wall is None else None
+        host = forms.host.match(line, place) if wall is None else None
         place = host.end() if host else place
     text = line[place:]
     return Record(text, up_s, wall, caller, None) if text.strip() else None
 
 
-def _wall(line: str, place: int) -> tuple[Wall | None, int]:
-    found = _ISO.match(line, place)
+def _wall(forms: _Text, line: str, place: int) -> tuple[Wall | None, int]:
+    found = forms.iso.match(line, place)
     if found:
         year, month, day, hour, minute, second = (int(word) for word in found.groups()[:6])
         return Wall(year, month, day, hour * 3600 + minute * 60 + second, _offset(found[7])), found.end()
-    found = _BSD.match(line, place)
+    found = forms.bsd.match(line, place)
     if found and found[2] in _MONTHS and bool(found[1]) == bool(found[8]):
         day, hour, minute, second = (int(found[number]) for number in (3, 4, 5, 6))
         return Wall(int(found[7]) if found[7] else None, _MONTHS[found[2]], day, hour * 3600 + minute * 60 + second, None), found.end()
