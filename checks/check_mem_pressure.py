@@ -49,7 +49,7 @@ OPTIONS = options.complete((
     *options.pair("some-avg10", "some avg10", threshold.PERCENT),
     *options.pair("some-avg300", "some avg300", threshold.PERCENT),
     *options.pair("stalled", "the share of full stall since the last run", threshold.PERCENT),
-    options.Option(("--cgroup",), "the pressure in this cgroup (version 2), e.g. /system.slice", "PATH", None, options.folder),
+    options.Option(("--cgroup",), "the pressure in this cgroup (version 2), e.g. /system.slice", "PATH", None, options.path),
     options.STATE_DIR,
 ))
 

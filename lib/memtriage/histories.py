@@ -7,10 +7,9 @@ from memtriage.wording import label
 
 def name(check: str, path: str | None) -> str:
     """One for the host and one for each cgroup asked for, however its path was written."""
-    parts = [part for part in (path or "").split("/") if part not in ("", ".")]
-    if not parts:
+    if path is None:
         return check
     import zlib  # noqa: PLC0415 - a shared library
 
-    plain = "/".join(parts)
+    plain = "/" + "/".join(part for part in path.split("/") if part not in ("", "."))
     return f"{check}.{label(plain)[:40]}_{zlib.crc32(plain.encode('utf-8', 'replace')):08x}"

@@ -155,7 +155,7 @@ def held(samples: list[Sample], moment: Now, hold: float, open_log: Callable[[in
     """Kills seen less than ``hold`` seconds ago, or first seen now. ``open_log`` gives the last so many of this boot, or of any."""
     steps = rises(samples)
     alarming = [step for step in steps if step.kills and step.newest_s < hold and (step.dated or step.oldest_s <= hold)]
-    kills, window = sum(step.kills for step in alarming), max((step.oldest_s for step in alarming), default=hold)
+    kills, window = sum(step.kills for step in alarming), max((max(1.0, step.oldest_s) for step in alarming), default=hold)
     new = steps[-1].kills if steps and steps[-1].dated else None
     first = steps[0] if steps and not steps[0].dated and steps[0].kills and steps[0].newest_s < hold < steps[0].oldest_s else None
     if not kills and first is None:

@@ -30,6 +30,8 @@ TEXT = "Killed process 7 (x)"
     ("Nov 25 03:12:07 hub kern.err kernel: [   12.345678] " + TEXT, 12.345678, Wall(None, 11, 25, 11527, None), ""),
     ("[   12.345678] hub kernel: " + TEXT, 12.345678, None, ""),
     ("    MESSAGE=" + TEXT, None, None, ""),
+    ("[  +0.000021] " + TEXT, None, None, ""),
+    ("[Nov25 03:12] " + TEXT, None, None, ""),
 ])
 def test_forms_of_text(line: str, up_s: float | None, wall: Wall | None, caller: str) -> None:
     assert kmsg.parse(line.encode() + b"\n") == ([Record(TEXT, up_s, wall, caller, None)], [])

@@ -169,6 +169,25 @@ def test_hostile_names_do_not_move_a_cgroups_path() -> None:
         assert [kill.uid for kill in report.kills] == [1000]
 
 
+def test_illnesses() -> None:
+    def ill(text: str) -> str | None:
+        report, = oom_report.parse(text.encode()).reports
+        found = oomverdict.illness(report)
+        return found.name if found else None
+
+    fragmented = (FOLDER / "5.19-order-3.log").read_text()
+    assert ill(fragmented) == "fragmentation, no 32.0 KiB in one piece"
+    assert ill(fragmented.replace("order=3", "order=1")) is None  # pieces of 8 KiB are there
+    assert ill(fragmented.replace("0*32kB", "1*32kB (M)")) is None
+    process = (FOLDER / "5.10-process.log").read_text()
+    assert ill(process) is None
+    assert ill(process.replace("GFP_HIGHUSER_MOVABLE", "GFP_KERNEL|GFP_DMA32")) == "zone DMA32 full"
+    assert ill(process.replace("GFP_HIGHUSER_MOVABLE", "GFP_KERNEL|GFP_DMA")) == "zone DMA full"
+    lowmem = (FOLDER / "3.2-lowmem-32-bit.log").read_text()
+    assert ill(lowmem) == "lowmem full"
+    assert ill(lowmem.replace("HighMem free:5232900kB", "HighMem free:400kB")) is None
+
+
 @pytest.mark.parametrize("line", [
     "Tasks in /x/Out of memory: Killed process 1 (init) are going to be killed due to memory.oom.group set",
     "Task in /a/Out of memory: Killed process 1 (init) total-vm:4kB killed as a result of limit of /a",

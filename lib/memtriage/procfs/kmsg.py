@@ -1,6 +1,6 @@
 """The kernel's log: /dev/kmsg (Documentation/ABI/testing/dev-kmsg, since Linux 3.5), and the same messages as text in a log file.
 
-Text is what dmesg (with or without -T, -x, --time-format iso), journalctl -k (-o short and its like, cat, verbose, export), rsyslog and
+Text is what dmesg (with or without -T, -x, -H, --time-format iso), journalctl -k (-o short and its like, cat, verbose, export), rsyslog and
 busybox make of it, or the bare message. A message may hold several lines: the device writes them ``\\x0a``, rsyslog ``#012``.
 Whoever is not the kernel is left out where the form tells: /dev/kmsg by its facility, syslog by its tag.
 """
@@ -66,6 +66,7 @@ class _Text:
         self.bsd = re.compile(r"(\[?)(?:[A-Z][a-z]{2} )?([A-Z][a-z]{2}) {1,2}([0-9]{1,2}) ([0-9]{2}):([0-9]{2}):([0-9]{2})"
                               r"(?: ([0-9]{4}))?(\]?) +")
         self.stamp = re.compile(r"(?:<[0-9]{1,3}>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]{1,10})\])? ?")
+        self.relative = re.compile(r"\[(?: *\+[0-9]{1,9}\.[0-9]{1,9}|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2})\] ?")  # dmesg -H
         self.tag = re.compile(r"(?:\S+ )?(?:[a-z0-9]+\.[a-z]+ )?([^\s:\[]+)(?:\[[0-9]+\])?: ?")
         self.host = re.compile(r"\S+ kernel: ?")
         self.octal = re.compile(r"#0([0-3][0-7])")
@@ -133,6 +134,9 @@ def _from_text(forms: _Text, line: str) -> Record | None:
         up_s, caller, place = float(stamp[1]), stamp[2] or "", stamp.end()
         host = forms.host.match(line, place) if wall is None else None
         place = host.end() if host else place
+    elif wall is None:
+        relative = forms.relative.match(line, place)
+        place = relative.end() if relative else place
     text = line[place:]
     return Record(text, up_s, wall, caller, None) if text.strip() else None
 
