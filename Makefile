@@ -10,7 +10,7 @@ METADATA = setup.cfg pyproject.toml
 FUZZ = 200000
 
 help:  ## these words
-	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 run: $(VENV)/installed  ## the checks on this very host, with what each leaves with
 	@for check in $(CHECKS); do \
@@ -34,7 +34,10 @@ lint: $(VENV)/installed $(VENV)/linters  ## style, types, and who may import who
 	$(BIN)/python docs/help.py --check
 
 bench: $(VENV)/installed  ## what a check costs
-	@for file in tests/bench/bench_*.py; do $(BIN)/python $$file || exit; done
+	@for file in checks state growth; do PYTHONPATH=. $(BIN)/python tests/bench/bench_$$file.py || exit; done
+
+bench-detection: $(VENV)/installed  ## how well leaks are told from what is none, beside the rules people use
+	PYTHONPATH=. $(BIN)/python tests/bench/bench_detection.py
 
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
@@ -73,4 +76,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test lint bench fuzz docs compile dist clean
+.PHONY: help run test lint bench bench-detection fuzz docs compile dist clean

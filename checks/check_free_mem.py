@@ -28,7 +28,7 @@ try:
     from memtriage import diagnosis, exhaustion, following, options, plugin, state, survey, threshold
     from memtriage.accounting import KERNEL_OTHER
     from memtriage.procfs import files
-    from memtriage.wording import clean, percent, share, size
+    from memtriage.wording import clean_end, percent, share, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
 
@@ -42,7 +42,7 @@ NAME = "FREE_MEM"
 OPTIONS = options.complete((
     *options.pair("", "available memory (% of the effective total, or bytes)", threshold.SHARE_OR_BYTES, "10%:", "5%:"),
     *options.pair("swap", "used swap (% or bytes)", threshold.SHARE_OR_BYTES),
-    *options.pair("commit", "Committed_AS (% of CommitLimit, or bytes)", threshold.SHARE_OR_BYTES),
+    *options.pair("commit", "Committed_AS (% of CommitLimit, or bytes)", threshold.COMMITTED),
     *options.TREND,
 ))
 
@@ -56,6 +56,7 @@ class FreeMemory(nagiosplugin.Resource):
 
     def probe(self):
         self.now = following.read(self.args["procfs"], self.args["sysfs"])
+        self.slab = self.now.slab
         self.outlook = self.foreseen()
         memory = self.memory = self.now.memory
         get, part = memory.info.get, memory.book.parts.get
@@ -73,6 +74,8 @@ class FreeMemory(nagiosplugin.Resource):
         yield nagiosplugin.Metric("swap_used", used, "B", min=0, max=swap)
         if swap:
             yield nagiosplugin.Metric("swap_used_pct", round(100 * used / swap, 2), "%", min=0, max=100)
+        if not (get("Committed_AS") is not None and commit) and (self.args["commit_warning"] or self.args["commit_critical"]):
+            raise plugin.Refused("limits on Committed_AS, but this kernel's meminfo has no CommitLimit or no Committed_AS")
         if get("Committed_AS") is not None:
             yield nagiosplugin.Metric("committed", get("Committed_AS"), "B", min=0, max=commit)
             if commit:
@@ -98,21 +101,16 @@ class FreeMemory(nagiosplugin.Resource):
         rules = exhaustion.Rules(args["window"], args["warmup"], args["min_samples"])
         return following.outlook(self.now, following.history(memory.samples, self.now.page), rules)
 
-    def alarming(self):
-        """Whether the time to exhaustion is what alarms."""
-        limits = (self.args["eta_warning"], self.args["eta_critical"])
-        return self.outlook.eta is not None and any(limit and limit.alarms(int(self.outlook.eta)) for limit in limits)
-
     def findings(self, state):
         """The process groups (read only where they are needed) and the culprit."""
-        proc, memory, slab = self.args["procfs"], self.memory, self.now.slab
+        proc, memory = self.args["procfs"], self.memory
+        if state or self.args["verbose"] or memory.book.slab_is_largest() or self.outlook.causes or self.outlook.pinned:
+            self.slab = survey.aliased(self.slab, self.args["sysfs"])  # every cache's name is about to be printed
+        slab = self.slab
         groups = survey.groups(proc, self.now.page, memory.limited_by) if state or self.args["verbose"] or memory.limited_by else []
-        if self.outlook.causes and (state or self.alarming()):
-            return groups, diagnosis.cause_culprit(self.outlook.causes[0], self.row, slab.caches)
-        if memory.limited_by:
-            return groups, diagnosis.limit_culprit(memory.limited_by, memory.total, groups)
+        limit = diagnosis.Limit(memory.limited_by, memory.total) if memory.limited_by else None
         locked = memory.info.get("Mlocked") or 0
-        return groups, diagnosis.culprit(memory.book, slab.caches, groups, bool(state), locked)
+        return groups, diagnosis.blame(memory.book, limit, self.outlook, self.row, slab.caches, groups, bool(state), locked)
 
     def headline(self, state):
         memory, found = self.memory, self.outlook
@@ -127,7 +125,7 @@ class FreeMemory(nagiosplugin.Resource):
         if self.swap_share() >= 80 or self.args["swap_warning"] or self.args["swap_critical"]:
             words += f", swap {percent(self.swap_share())} used"
         if self.args["commit_warning"] or self.args["commit_critical"]:
-            words += f", committed {share(memory.info.get('Committed_AS') or 0, memory.info.get('CommitLimit') or 0)}"
+            words += f", committed {share(memory.info.get('Committed_AS'), memory.info.get('CommitLimit'))}"
         return f"{words}; {'culprit' if state else 'largest'}: {self.found[1].words}"
 
     def swap_share(self):
@@ -136,7 +134,7 @@ class FreeMemory(nagiosplugin.Resource):
 
     def details(self, state):
         groups, culprit = self.found
-        memory, slab = self.memory, self.now.slab
+        memory, slab = self.memory, self.slab
         host = memory.limited_by is None
         lines = [f"{culprit.meaning} {diagnosis.contrast(memory.book, culprit, groups) if host else ''}".rstrip()]
         lines += diagnosis.growth_lines(self.outlook, self.row, slab.caches)
@@ -144,7 +142,8 @@ class FreeMemory(nagiosplugin.Resource):
         if slab.denied and (culprit.part.startswith("slab") or self.args["verbose"]):
             lines.append(plugin.slab_remedy(slab.denied, "check_free_mem"))
         if memory.limited_by:
-            lines.append(f"Inside cgroup '{clean(memory.limited_by)}'; the parts are those of the whole host ({size(memory.book.total)}).")
+            inside = clean_end(memory.limited_by, 120)
+            lines.append(f"Inside cgroup '{inside}'; the parts are those of the whole host ({size(memory.book.total)}).")
         ranked = sorted(memory.book.parts.items(), key=lambda item: -item[1])
         lines.append("Parts: " + ", ".join(f"{name} {size(value)}" for name, value in ranked if value or self.args["verbose"]) + ".")
         if state or self.args["verbose"]:

@@ -87,7 +87,7 @@ class Processes(nagiosplugin.Resource):
         if chosen == "age":
             # Each process is judged; perfdata shows the youngest and the oldest.
             for age in sorted(count.ages):
-                yield nagiosplugin.Metric("age", age, "s", context="each")
+                yield nagiosplugin.Metric("age", int(age), "s", context="each")
 
     def headline(self, state):
         count, chosen = self.count, self.args["metric"]
@@ -105,6 +105,13 @@ class Processes(nagiosplugin.Resource):
         limit = self.args["critical"] if state == 2 else self.args["warning"]
         return words + (f": {chosen} outside {limit.spec}" if state in (1, 2) else "")
 
+    def certain(self, limits, state):
+        """Whether the state stands however many more processes there are: too many, or one too old or too young, stays so."""
+        if state == 0 or self.args["metric"] == "age":
+            return state != 0
+        limit = limits[2 - state]
+        return not limit.range.invert and getattr(self.count, self.args["metric"]) > limit.range.end
+
     def details(self, state):
         count = self.count
         largest = count.largest
@@ -112,6 +119,8 @@ class Processes(nagiosplugin.Resource):
         if largest:
             words = f"Largest: pid {largest.pid} '{clean(largest.comm)}' RSS {size(largest.rss)}"
             lines = [words + "; RSS counts shared pages once for each process."]
+        if count.hidden:
+            lines.append("Others may be hidden from this user (/proc with hidepid): these are lower bounds.")
         if count.unreadable:
             lines.append(f"{count.unreadable} processes could not be read for these filters: not counted.")
         return lines
@@ -135,8 +144,12 @@ def judge(args):
     except ValueError as wrong:
         raise options.Usage(f"--warning: {wrong}") from None
     found, limits = Processes(args), (args["warning"], args["critical"])
-    return plugin.evaluate(nagiosplugin.Check(found, plugin.Gauge("judged", *limits), plugin.Gauge("plain"), Each("each", *limits),
-                                              plugin.Words(found.headline, found.details)))
+    report = plugin.evaluate(nagiosplugin.Check(found, plugin.Gauge("judged", *limits), plugin.Gauge("plain"), Each("each", *limits),
+                                                plugin.Words(found.headline, found.details)))
+    if found.count.hidden and not found.certain(limits[::-1], report.state):
+        raise plugin.Refused(f"only {found.count.procs} matching processes can be seen, others may be hidden (/proc with hidepid): "
+                             "run it as root (sudo -n), or let this user see all (mount option gid=)")
+    return report
 
 
 def main():

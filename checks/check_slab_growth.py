@@ -26,7 +26,7 @@ try:
 
     import nagiosplugin
 
-    from memtriage import diagnosis, exhaustion, following, growth, options, plugin, slabtrack, state, threshold
+    from memtriage import diagnosis, exhaustion, following, options, plugin, slabtrack, state, survey, threshold
     from memtriage.wording import clean, duration, percent, signed, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -74,7 +74,8 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def probe(self):
         args = self.args
-        self.now = following.read(args["procfs"], args["sysfs"])
+        now = following.read(args["procfs"], args["sysfs"])
+        self.now = now._replace(slab=survey.aliased(now.slab, args["sysfs"]))
         try:
             self.totals = slabtrack.totals(args["procfs"], self.now)
         except slabtrack.NoSlab as lacking:
@@ -94,9 +95,7 @@ class SlabGrowth(nagiosplugin.Resource):
         part = round(100 * found.unreclaimable / found.ram, 2)
         yield nagiosplugin.Metric("slab_unreclaim_pct", part, "%", min=0, max=100, context="size_pct")
         if change.suspect is not None:
-            judged = growth.judged(change.span, args["window"])
-            context = "growth" if judged else "plain"
-            yield nagiosplugin.Metric("growth_per_hour", max(0, int(change.suspect.per_hour)), "B", min=0, context=context)
+            yield nagiosplugin.Metric("growth_per_hour", max(0, int(change.suspect.per_hour)), "B", min=0, context="growth")
         if self.causes:
             yield nagiosplugin.Metric("eta", int(self.outlook.eta), "s", min=0)
         if self.pinned:
@@ -144,7 +143,7 @@ class SlabGrowth(nagiosplugin.Resource):
             head = f"{level}; unreclaimable {signed(change.suspect.per_hour)}/h over {duration(change.span)}"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
         else:
-            head = f"{level}; growth is said from the second run on"
+            head = f"{level}; growth is said after a minute of history"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
         return head + (f"; caches unnamed (slabinfo: {self.now.slab.denied.reason})" if self.now.slab.denied else "")
 
@@ -164,8 +163,6 @@ class SlabGrowth(nagiosplugin.Resource):
         if now.slab.denied:
             lines.append(plugin.slab_remedy(now.slab.denied, "check_slab_growth"))
         lines += [f"Line of slabinfo not understood: {clean(odd, 80)}" for odd in now.slab.odd[:2]]
-        if change.suspect is not None and not growth.judged(change.span, self.args["window"]):
-            lines.append(f"History reaches back {duration(change.span)}: too short to judge a growth per hour.")
         for cache in change.largest[: 10 if self.args["verbose"] else 5]:
             rate = change.rates.get(cache.name)
             kind = "reclaimable" if cache.reclaimable else "unreclaimable"

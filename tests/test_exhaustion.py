@@ -138,7 +138,7 @@ def test_process_growth_of_one_morning_waits_for_a_whole_window() -> None:
     """Half a window of steep growth: a cache is called a leak, a program may be starting its day."""
     assert keys(outlook(rows=30, c_filp=lambda step: 20 + 70 * step)) == ["c.filp"]
     assert keys(outlook(rows=30, g_java=lambda step: 20 + 70 * step)) == []
-    assert keys(outlook(rows=60, g_java=lambda step: 20 + 40 * step)) == ["g.java"]
+    assert keys(outlook(rows=60, g_java=lambda step: 20 + 44 * step)) == ["g.java"]
 
 
 def test_no_more_is_extrapolated_than_twice_what_was_seen() -> None:

@@ -15,21 +15,14 @@ import tarfile
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
+from tests.checks.command import CHECKS, Answer
 from tests.conftest import ROOT, copy_checkout
 
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
 MIB = 1024 * 1024
 BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
-
-
-class Answer(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 def run(*line: object, limit: int | None = None, **more: object) -> Answer:

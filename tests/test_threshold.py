@@ -71,7 +71,7 @@ def test_perfdata_is_plain_where_the_bound_is(spec, text):
 
 @pytest.mark.parametrize(("warning", "critical", "fine"), [
     ("10:", "5:", True), ("5:", "10:", False), ("10", "20", True), ("20", "10", False), ("10", "10", True), ("@1:2", "10", True),
-    ("5:10", "1:20", True), ("1:20", "5:10", False)])
+    ("5:10", "1:20", True), ("1:20", "5:10", False), ("~:", "10", True), ("~:", "5:", True)])
 def test_a_warning_that_can_never_be_seen_is_refused(warning, critical, fine):
     pair = threshold.parse(warning), threshold.parse(critical)
     if fine:
@@ -81,6 +81,7 @@ def test_a_warning_that_can_never_be_seen_is_refused(warning, critical, fine):
             threshold.check_order(*pair)
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.0000001, "0"), (123456789012, "123456789012"), (4.98, "4.98"), (1e15, "1000000000000000")])
+@pytest.mark.parametrize(("value", "text"), [(0.0000001, "0"), (0.001, "0.001"),
+                                              (123456789012, "123456789012"), (4.98, "4.98"), (1e15, "1000000000000000")])
 def test_fixed_notation(value, text):
     assert threshold.fixed(value) == text

@@ -16,6 +16,13 @@ KERNEL_OTHER = ("kernel_stacks", "page_tables", "per_cpu", "vmalloc", "kernel_re
 """The parts that perfdata sums up as ``kernel_other``."""
 
 
+PART_OF = (
+    *((key, "MemTotal") for key in ("MemFree", "MemAvailable", "Buffers", "Cached", "AnonPages", "Shmem", "Slab")),
+    ("SReclaimable", "Slab"), ("SUnreclaim", "Slab"), ("SwapFree", "SwapTotal"),
+)
+"""Lines of meminfo that no kernel shows larger than another one."""
+
+
 class Ledger(NamedTuple):
     """``parts`` in bytes by name; a part whose counter this kernel lacks is not there at all."""
 
@@ -26,6 +33,10 @@ class Ledger(NamedTuple):
 
     def get(self, name: str) -> int | None:
         return self.parts.get(name)
+
+    def slab_is_largest(self) -> bool:
+        """Whether slab is the largest part of what is in use."""
+        return max((name for name in self.parts if name != "free"), key=lambda name: self.parts[name]).startswith("slab")
 
 
 class Extra(NamedTuple):
@@ -101,18 +112,19 @@ def problem(memory: Meminfo) -> str | None:
     """Says why these counters cannot carry a verdict, or ``None``. A missing line is not 0, and half a file is not a host."""
     if not memory.values:
         return "it is empty" if not memory.odd else f"it holds no counter, only '{memory.odd[0][:40]}'"
-    for key in ("MemTotal", "MemFree", "Cached", "SwapTotal", "SwapFree"):
+    for key in ("MemTotal", "MemFree", "Cached", "SwapTotal", "SwapFree", "MemAvailable"):
         if memory.get(key) is None:
             for line in memory.odd:
                 if line.startswith(key + ":"):
                     return f"{key} is not a number: '{line[:60]}'"
-            return f"it has no line {key}: cut short or not a meminfo file"
-    total = memory.get("MemTotal") or 0
-    if total <= 0:
+            if key != "MemAvailable":  # which old kernels do not have
+                return f"it has no line {key}: cut short or not a meminfo file"
+    if not memory.get("MemTotal"):
         return "MemTotal is 0"
-    for key in ("MemFree", "MemAvailable"):
-        if (memory.get(key) or 0) > total:
-            return f"{key} ({memory.get(key)} B) is larger than MemTotal ({total} B): a container's view, not the host's counters"
+    for key, whole in PART_OF:
+        part, most = memory.get(key), memory.get(whole)
+        if part is not None and most is not None and part > most:
+            return f"{key} ({part} B) is larger than {whole} ({most} B): a container's view, not the host's counters"
     return None
 
 

@@ -104,12 +104,30 @@ def culprit(book: Ledger, caches: list[Cache], groups: list[Group], short: bool,
 
 def limit_culprit(path: str, limit: int, groups: list[Group]) -> Culprit:
     """Inside a limited cgroup: the limit itself, and who in that cgroup holds most of it."""
-    words = f"cgroup limit of '{wording.clean(path, 40)}'"
+    words = f"cgroup limit of '{wording.clean_end(path, 40)}'"
     top = max(groups, key=lambda group: group.anon, default=None)
     if top is not None and top.anon * 10 >= limit:
-        return Culprit("cgroup", f"{words}, most held by {top.words}", top.anon, "The limit of a cgroup is reached, not the host's memory.")
+        meaning = "It is the limit of a cgroup that counts here, not the host's memory."
+        return Culprit("cgroup", f"{words}, most held by {top.words}", top.anon, meaning)
     return Culprit("cgroup", f"{words}, no process group in it above 10%", limit,
                    "The limit of a cgroup, not the host's memory: files, shared or kernel memory charged to it.")
+
+
+class Limit(NamedTuple):
+    """The cgroup whose limit is the effective total, and that limit in bytes."""
+
+    path: str
+    size: int
+
+
+def blame(book: Ledger, limit: Limit | None, found: exhaustion.Outlook, row: Mapping[str, int], caches: list[Cache], groups: list[Group],
+          short: bool, locked: int = 0) -> Culprit:
+    """The culprit, for every check and command alike: what grows while memory is ``short``, else a cgroup's limit, else the largest."""
+    if found.causes and short:
+        return cause_culprit(found.causes[0], row, caches)
+    if limit is not None:
+        return limit_culprit(limit.path, limit.size, groups)
+    return culprit(book, caches, groups, short, locked)
 
 
 def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:
@@ -161,10 +179,19 @@ def growth_lines(found: exhaustion.Outlook, row: Mapping[str, int], caches: list
         name = [cache.words for cache in caches if "c." + cache.name == held.key] or [f"slab cache '{wording.clean(held.key[2:])}'"]
         said = f"Pinned: {name[0]} {wording.size(held.size)} did not shrink while the kernel reclaimed"
         lines.append(said + "; MemAvailable counts it all the same.")
+    lines += [dying(caches)] if dying(caches) else []
     doubts = [f"{_key_words(key)} ({reason})" for key, reason in found.doubts[:3] if key not in {cause.key for cause in found.causes}]
     if doubts:
         lines.append("Grows, but no cause: " + ", ".join(doubts))
     return lines
+
+
+def dying(caches: list[Cache]) -> str:
+    """A sentence where the cache of caches is large: up to Linux 5.8 each removed cgroup that is still held keeps some. Else nothing."""
+    size = sum(cache.size for cache in caches if cache.name in ("kmem_cache", "kmem_cache_node"))
+    if size < exhaustion.LARGE:
+        return ""
+    return f"Dying cgroups: 'kmem_cache' holds {wording.size(size)}, the caches of removed cgroups that something holds."
 
 
 def eta_words(found: exhaustion.Outlook) -> str:

@@ -27,9 +27,9 @@ DAILY = ("g.", "p.anon", "p.shmem")
 """Keys of what people and their jobs use, which goes up and down with the day."""
 RHYTHM = 6
 """Windows (a day, with the default of four hours) over which growth of :data:`DAILY` must have lasted to be told from a day's own rise.
-Until then it is extrapolated over :data:`CAUTIOUS` of what has been seen of it, and while no whole day has been seen, only if it lasts a
-whole window."""
-CAUTIOUS = 0.6
+Until then it is extrapolated only over :data:`CAUTIOUS` of what has been seen of it; and in any case it must last a whole window, as jobs
+of an hour or two do not."""
+CAUTIOUS = 0.5
 """Instead of :data:`memtriage.growth.REACH`: a service that takes 40 % of memory in six hours and stops looks like a leak till then."""
 RECLAIMS = 0.0005
 """Pages scanned between two samples, as a share of all pages, from which on the kernel is short of memory and reclaims."""
@@ -125,9 +125,7 @@ def outlook(history: History, caches: Mapping[str, Cache], available: float, tot
         if len(whole.times) - start < max(3, rules.least):
             continue
         causes = _causes(history, whole.since(start), caches, held, headroom, rules.least, doubts)
-        day = RHYTHM * rules.window
-        young = history.times[-1] - history.times[0] < day and span < rules.window
-        if span < day and (young or _within(causes, headroom, CAUTIOUS * span) is None):
+        if span < rules.window or (span < RHYTHM * rules.window and _within(causes, headroom, CAUTIOUS * span) is None):
             causes = [cause for cause in causes if not cause.key.startswith(DAILY)]
         slope = _within(causes, headroom, growth.REACH * span)
         if slope is None:
@@ -157,8 +155,11 @@ def _sound(history: History, warmup: float) -> int:
 def _causes(history: History, part: History, caches: Mapping[str, Cache], held: set[str], headroom: float, least: int,
             doubts: dict[str, str]) -> list[Cause]:
     """What provenly grows within ``part``, the last samples of ``history``."""
-    changes = {key: change for key in part.rows[-1] if key[1] == "." and key not in NEVER
-               and (change := _change(part, key)) is not None and change >= headroom / 16 and change > 0}
+    last = part.rows[-1]
+    # What is small now has not grown by much: this alone rules out nearly all of hundreds of caches.
+    large = [key for key in last if key[1] == "." and key not in NEVER
+             and (key == "p.unaccounted" or (part.size(key, last) or 0.0) >= headroom / 16)]
+    changes = {key: change for key in large if (change := _change(part, key)) is not None and change >= headroom / 16 and change > 0}
     for key in [key for key in changes if key.startswith("c.")]:
         cache = caches.get(key[2:])
         if cache is not None and cache.reclaimable and key not in held:

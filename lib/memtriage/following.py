@@ -29,6 +29,7 @@ class Now(NamedTuple):
     memory: survey.Memory
     page: int
     slab: survey.Slab
+    """Without aliases: see :func:`memtriage.survey.aliased`."""
     programs: dict[str, tuple[int, int]]
     """Processes by program name: how many, and their resident pages together."""
     dentries: dentry_state.DentryState | None
@@ -37,8 +38,8 @@ class Now(NamedTuple):
     """Event counters of /proc/vmstat."""
 
 
-def read(proc: str, sys: str) -> Now:
-    """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged."""
+def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None) -> Now:
+    """Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged. ``programs``: if read already."""
     memory = survey.memory(proc, sys)
     page = survey.page_size(proc, memory.info)
     dentries = inodes = None
@@ -51,11 +52,12 @@ def read(proc: str, sys: str) -> Now:
         events: Mapping[str, int] = vmstat.read(proc).values
     except files.ProcfsError:
         events = {}
-    try:
-        programs = survey.programs(proc)
-    except files.ProcfsError:
-        programs = {}
-    return Now(memory, page, survey.slab(proc, sys, page), programs, dentries, inodes, events)
+    if programs is None:
+        try:
+            programs = survey.programs(proc)
+        except files.ProcfsError:
+            programs = {}
+    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events)
 
 
 def sample(proc: str, now: Now) -> Sample:

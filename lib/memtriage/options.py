@@ -134,7 +134,7 @@ def parse(name: str, about: str, table: tuple[Option, ...], argv: list[str]) -> 
     for option in table:
         if option.name.endswith("warning"):
             _ordered(option, values)
-    values["sysfs"] = values["sysfs"] or _sysfs(values["procfs"])
+    values["sysfs"] = values["sysfs"] or sysfs_of(values["procfs"])
     return values
 
 
@@ -165,13 +165,16 @@ def _words(table: tuple[Option, ...], argv: list[str]) -> Namespace:
 
 
 def _ordered(option: Option, values: Namespace) -> None:
+    pair = values[option.name], values[option.name.replace("warning", "critical")]
+    if any(isinstance(limit, str) for limit in pair):
+        return  # the check reads them itself, once it knows the metric and so the units
     try:
-        threshold.check_order(values[option.name], values[option.name.replace("warning", "critical")])
+        threshold.check_order(*pair)
     except ValueError as error:
         raise Usage(f"{option.flags[-1]}: {error}") from None
 
 
-def _sysfs(procfs: str) -> str:
+def sysfs_of(procfs: str) -> str:
     """The /sys that goes with a /proc. A captured /proc is never completed from the live /sys of another machine."""
     return "/sys" if os.path.abspath(procfs) == "/proc" else os.path.join(procfs, os.pardir, "sys")
 

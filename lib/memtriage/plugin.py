@@ -97,6 +97,7 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
     try:
         _silence()
         state, output = _answer(name, about, table, judge)
+        _arm(name, 1.0, silent=True)  # a pipe that nobody reads must not hold a check for ever, and a second answer would follow the first
         _write(output)
     except BaseException as error:
         state = UNKNOWN
@@ -182,10 +183,13 @@ def _silence() -> None:
         pass  # no /dev in this container: then whatever comes will be seen
 
 
-def _arm(name: str, seconds: float) -> None:
+def _arm(name: str, seconds: float, silent: bool = False) -> None:
     """Ends the check from the signal handler itself, so that no ``except`` on the way can swallow it."""
 
     def stop(number: int, frame: Any) -> NoReturn:
+        if silent:
+            os._exit(UNKNOWN)
+        _arm(name, 1.0, silent=True)
         what = f"timed out after {threshold.fixed(seconds)} s" if number == signal.SIGALRM else f"ended by signal {number}"
         where = f" while reading {files.current}" if files.current else ""
         try:
@@ -202,5 +206,5 @@ def slab_remedy(error: files.ProcfsError, command: str) -> str:
     """What to do where slabinfo cannot be read: which right is missing and how to grant it."""
     if isinstance(error, files.Denied):
         return (f"Caches are unnamed: {error.path} is readable by root only. Grant it by sudo (in sudoers: nagios ALL=(root) NOPASSWD: "
-                f"/usr/lib/nagios/plugins/{command}) or at each boot: chgrp nagios /proc/slabinfo; chmod 0440 /proc/slabinfo")
+                f"/usr/lib/nagios/plugins/{command} \"\") or at each boot: chgrp nagios /proc/slabinfo; chmod 0440 /proc/slabinfo")
     return f"Caches are unnamed: {error.path}: {error.reason} (kernels without CONFIG_SLUB_DEBUG have no slabinfo)."

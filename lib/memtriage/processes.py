@@ -105,6 +105,8 @@ class Count:
     def __init__(self) -> None:
         self.procs = self.threads = self.rss = self.rss_max = self.zombies = self.uninterruptible = 0
         self.unreadable = 0
+        self.hidden = False
+        """Whether there may be processes that this user cannot see: then all sums are lower bounds."""
         self.ages: list[float] = []
         self.pss: int | None = 0
         self.pss_denied = 0
@@ -122,7 +124,9 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
     needle = b"(" + short + b")" if wanted.command else b""
     prefix = os.path.join(proc, "")
     open_, read, close, flags = os.open, os.read, os.close, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
-    for name in files.listing(proc):
+    names = files.listing(proc)
+    total.hidden = "1" not in names  # every PID namespace has its 1: hidepid=2 has taken it away, and who knows what else
+    for name in names:
         if not "0" <= name[0] <= "9":
             continue
         try:
@@ -133,8 +137,7 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
             finally:
                 close(handle)
         except OSError as error:
-            if isinstance(files.failure(name, error), files.Denied):
-                total.unreadable += 1
+            total.hidden |= isinstance(files.failure(name, error), files.Denied)  # hidepid=1
             continue
         if needle not in data:
             continue
@@ -144,12 +147,17 @@ def count(proc: str, wanted: Filter, pss: bool = False) -> Count:
                 continue
         except files.Missing:
             continue
+        except files.Denied:
+            total.hidden = True
+            continue
         except files.ProcfsError:
             total.unreadable += 1
             continue
         _add(total, process, page, max(0.0, now - process.starttime_ticks / ticks))
         if pss:
             _add_pss(total, proc, process)
+    if ours and wanted.user == os.geteuid():
+        total.hidden = False  # hidepid hides nobody's own processes
     return total
 
 

@@ -40,7 +40,7 @@ def totals(proc: str, now: following.Now) -> Totals:
 
 
 class Change(NamedTuple):
-    """Growth since the sample one window ago. ``suspect`` is what limits on growth apply to."""
+    """Growth since the sample one window ago; of too short a history, no rates. ``suspect`` is what limits on growth apply to."""
 
     span: float
     rates: dict[str, growth.Rate]
@@ -55,7 +55,7 @@ def compare(now: following.Now, past: exhaustion.History, window: float, wanted:
     SUnreclaim where no cache can be named."""
     largest = [cache for cache in now.slab.caches if cache.size and wanted(cache.name)]
     start = growth.baseline(past.times, window)
-    if start is None:
+    if start is None or not growth.judged(past.times[-1] - past.times[start], window):
         return Change(0.0, {}, largest, None, None, "")
     before, after, span = past.rows[start], past.rows[-1], past.times[-1] - past.times[start]
     rates: dict[str, growth.Rate] = {}

@@ -125,6 +125,10 @@ def _within_cgroup(host: Memory, proc: str, sys: str) -> Memory:
     return host._replace(total=smallest.limit or 0, available=left, limited_by=smallest.path)
 
 
+DETAILS = 16
+"""The largest caches, of which /sys is asked."""
+
+
 class Slab(NamedTuple):
     """The slab caches by size, largest first; ``caches`` is empty and ``denied`` says why where they cannot be read."""
 
@@ -133,28 +137,30 @@ class Slab(NamedTuple):
     odd: list[str]
 
 
-def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
-    """Reads slabinfo, and for the ``details`` largest caches what /sys says of them: other names, and whether they are reclaimable."""
+def slab(proc: str, sys: str, page: int, aliases: bool = True) -> Slab:
+    """Reads slabinfo, and for the largest caches what /sys says of them: whether they are reclaimable, and their other names."""
     try:
         info = slabinfo.read(proc)
     except files.ProcfsError as error:
         return Slab([], error, [])
     ordered = sorted(info.caches, key=lambda cache: (-cache.footprint(page), cache.name))
-    links = _links(sys)
     caches = []
     for place, cache in enumerate(ordered):
-        known = links.reclaimable(cache.name) if links and place < details else None
+        known = slab_aliases.reclaimable(sys, cache.name) if place < DETAILS else None
         reclaimable = diagnosis.reclaimable_by_name(cache.name) if known is None else known
-        aliases = tuple(links.aliases(cache.name)) if links and place < details else ()
-        caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases, cache.active_objs))
-    return Slab(caches, None, info.odd)
+        caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, (), cache.active_objs))
+    found = Slab(caches, None, info.odd)
+    return aliased(found, sys) if aliases else found
 
 
-def _links(sys: str) -> slab_aliases.Aliases | None:
+def aliased(found: Slab, sys: str) -> Slab:
+    """The same with the other names of the largest caches, for printing: takes a look at every cache's link."""
     try:
-        return slab_aliases.read(sys)
+        links = slab_aliases.read(sys)
     except files.ProcfsError:
-        return None  # a kernel with SLAB or SLOB, or a captured tree without /sys
+        return found  # a kernel with SLAB or SLOB, or a captured tree without /sys
+    named = [cache._replace(aliases=tuple(links.aliases(cache.name))) for cache in found.caches[:DETAILS]]
+    return found._replace(caches=named + found.caches[DETAILS:])
 
 
 def programs(proc: str) -> dict[str, tuple[int, int]]:
@@ -177,12 +183,19 @@ def programs(proc: str) -> dict[str, tuple[int, int]]:
 def groups(proc: str, page: int, below: str | None = None) -> list[diagnosis.Group]:
     """Processes by program, largest first, all or those in the cgroup ``below`` and under it.
 
-    Those that end while being read are left out; kernel threads hold nothing.
+    Those that end while being read are left out; kernel threads hold nothing. Empty where /proc hides processes of other users (its
+    option ``hidepid``): the largest of the few that are left would be named as if it were the largest of all.
     """
     from memtriage.procfs import pid  # noqa: PLC0415 - only an alarm asks for processes
     from memtriage.procfs.pid import cgroup, stat, statm  # noqa: PLC0415 - as above
 
     found: dict[str, list[int]] = {}
+    try:
+        stat.read(proc, 1)  # every PID namespace has its 1
+    except (files.Missing, files.Denied):
+        return []
+    except files.ProcfsError:
+        pass  # one odd file costs that process
     for number in pid.pids(proc):
         try:
             process = stat.read(proc, number)

@@ -22,6 +22,8 @@ class Units(NamedTuple):
 
     allowed: dict[str, int]
     bare: str = ""
+    most: int = 100
+    """The largest share that makes sense, in per cent."""
 
     def kind(self, unit: str) -> str:
         """``%`` for shares, else the metric's own unit: the two are compared with different values."""
@@ -32,6 +34,8 @@ COUNT = Units({})
 PERCENT = Units(SHARE, "%")
 BYTES = Units(SIZES, "B")
 SHARE_OR_BYTES = Units({**SHARE, **SIZES}, "%")
+COMMITTED = Units({**SHARE, **SIZES}, "%", 10000)
+"""What was promised may be any multiple of what may be promised."""
 SECONDS = Units(TIMES, "s")
 
 
@@ -80,8 +84,8 @@ def parse(spec: str, units: Units = COUNT) -> Threshold:
     if len(kinds) > 1:
         raise ValueError(f"'{spec}' mixes per cent and other units")
     kind = kinds.pop() if kinds else units.kind("")
-    if kind == "%" and any(100 < end < float("inf") for end in ends):
-        raise ValueError(f"'{spec}' asks for more than 100%")
+    if kind == "%" and any(units.most < end < float("inf") for end in ends):
+        raise ValueError(f"'{spec}' asks for more than {units.most}%")
     text = ("@" if spec.startswith("@") else "") + _plain(ends[0], "~") + ":" + _plain(ends[1], "")
     return Threshold(nagiosplugin.Range(text), kind, spec)
 
@@ -91,10 +95,12 @@ def _plain(end: float, infinite: str) -> str:
 
 
 def fixed(value: float) -> str:
-    """A number in fixed notation without needless zeros, as perfdata parsers want it: ``4.98``, ``12``, never ``1e-07``."""
+    """A number in fixed notation without needless zeros, as perfdata parsers want it: ``4.98``, ``12``, never ``1e-07``. Six decimals, as
+    many as a bound may have: a limit that lost some would be another one (``0.001%:`` became ``0:``, which nothing falls below).
+    """
     if isinstance(value, int) or value == int(value):
         return str(int(value))
-    return ("%.2f" % value).rstrip("0").rstrip(".")
+    return ("%.6f" % value).rstrip("0").rstrip(".")
 
 
 def perfdata(limit: Threshold | None, kind: str = "") -> str:
@@ -118,7 +124,7 @@ def check_order(warning: Threshold | None, critical: Threshold | None) -> None:
     if warning is None or critical is None or warning.kind != critical.kind:
         return
     warn, crit = warning.range, critical.range
-    if warn.invert or crit.invert or warn == crit:
-        return
+    if warn.invert or crit.invert or warn == crit or (warn.start, warn.end) == (float("-inf"), float("inf")):
+        return  # "~:" is how to ask for no WARNING at all
     if warn.start <= crit.start and crit.end <= warn.end:
         raise ValueError(f"warning '{warning.spec}' can never be seen beside critical '{critical.spec}'")

@@ -53,6 +53,11 @@ def clean(name: str, width: int = 48) -> str:
     return harmless if len(harmless) <= width else harmless[: width - 2] + ".."
 
 
+def clean_end(path: str, width: int = 48) -> str:
+    """The same for a path, of which the end tells more: a longer one begins with two dots."""
+    return clean(path, width) if len(path) <= width else ".." + clean(path[2 - width :], width)
+
+
 def line(text: str) -> str:
     """The last gate before output: one line of printable ASCII without bar or markup, whatever was put into ``text``."""
     return "".join(letter if " " <= letter <= "~" and letter not in "|<>" else "?" for letter in text)

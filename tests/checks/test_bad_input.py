@@ -42,17 +42,6 @@ def test_help_and_version_exit_3_on_stdout(check, flag):
 
 
 @each_check
-def test_every_option_of_the_help_is_taken(check):
-    text = run(check, "--help").out
-    longs = [word.strip(",") for line in text.splitlines() if line.startswith("  -") for word in line.split() if word.startswith("--")]
-    assert "--timeout" in longs
-    assert "--no-perfdata" in longs
-    for option in longs:
-        answer = run(check, option, "") if option not in ("--help", "--version") else run(check, option)
-        assert "unrecognized" not in answer.out.split("stray")[0] or " ''" in answer.out or answer.code == 3
-
-
-@each_check
 def test_missing_tree(check):
     answer = run(check, "--procfs", "/nonexistent").sound()
     assert answer.code == 3

@@ -12,7 +12,7 @@ import pytest
 from memtriage.procfs import files, kmsg
 from tests.checks.command import environment, run
 from tests.checks.oomkiller import cage
-from tests.checks.test_live import python_for_others
+from tests.conftest import python_for_others
 
 pytestmark = [pytest.mark.needs_root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root to make a cgroup")]
 

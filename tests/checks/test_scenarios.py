@@ -1,6 +1,6 @@
 """Every scenario through the checks' real files: exit code and complete output as in expected/, which people have read.
 
-After a change of words: ``python tests/checks/test_scenarios.py``, then read the difference.
+After a change of words: ``python -m tests.checks.test_scenarios``, then read the difference.
 """
 
 from __future__ import annotations

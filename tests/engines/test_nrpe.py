@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.checks.command import CHECKS
 from tests.checks.oomkiller import cage
 from tests.conftest import ROOT
 from tests.engines import nrpe
 from tests.engines.nrpe import Nrpe, direct
 
 pytestmark = pytest.mark.engine
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "tests" / "fixtures").glob("*/proc"))
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 

@@ -379,16 +379,43 @@ Max realtime timeout      unlimited            unlimited            us
 
 OOM_LOGS = [(Path(__file__).parents[1] / "fixtures" / "oom" / f"{name}.log").read_bytes() for name in (
     "2.6.32-rhel6-memcg", "2.6.33-vsz", "5.0-memcg-constraint", "6.6-exiting-only", "6.8-newline-in-name", "6.18-syslog-forgery")]
+BUDDYINFO = b"""\
+Node 0, zone      DMA      0      0      1 
+Node 0, zone   Normal   4806   2589   1928 
+Node 1, zone   Normal      x      0      1 
+"""  # noqa: W291 - as the kernel writes it
+VMALLOCINFO = b"""0xffffb0a5c0000000-0xffffb0a5c0005000   20480 irq_init_percpu_irqstack+0xca/0x100 vmap
+0xffffb0a5c0006000-0xffffb0a5c0008000    8192 acpi_os_map_iomem+0x1bc/0x1e0 phys=0x00000000000a0000 ioremap
+0xffffb0a5c0009000-0xffffb0a5c000e000   20480 kernel_clone+0x9d/0x3c0 pages=4 vmalloc N0=4
+0xffffb0a5c0010000-0xffffb0a5c0015000   20480 kernel_clone+0x9d/0x3c0 pages=4 vmalloc N0=4
+0xffffb0a5c0020000-0xffffb0a5c0022000    8192 pages=1 vmalloc
+0xffffb0a5c0030000-0xffffb0a5c0032000    8192 unpurged vm_area
+what is this
+"""
+ALLOCINFO = b"""allocinfo - version: 1.0
+#     <size>  <calls> <tag info>
+    10485760     2560 mm/slub.c:2424 func:alloc_slab_page
+     2097152      512 drivers/net/x.c:88 [x_driver] func:x_refill
+           x        0 broken
+"""
+SYSVIPC_SHM = b"""\
+  key shmid perms     size  cpid  lpid nattch  uid  gid cuid cgid      atime dtime      ctime      rss swap
+    0     3  1600 67108864   702   731      6   26   26   26   26 1761904800     0 1761904800 33554432    0
+    0     4  1600 67108864   x
+"""
 
 ALL: dict[str, list[bytes]] = {
+    "allocinfo": [ALLOCINFO],
     "arcstats": [ARCSTATS],
     "boot_id": [BOOT_ID],
+    "buddyinfo": [BUDDYINFO],
     "cgroup": [b"max\n", b"536870912\n"],
     "dentry_state": [DENTRY_STATE, DENTRY_STATE_4],
     "file_nr": [FILE_NR],
     "inode_nr": [INODE_NR],
     "kmsg": OOM_LOGS,
     "oom_report": OOM_LOGS,
+    "kpageflags": [bytes(range(64))],
     "keyed": [CGROUP_V1_STAT, CGROUP_V2_STAT],
     "loadavg": [LOADAVG],
     "meminfo": [MEMINFO_6_18, MEMINFO_2_6_9, MEMINFO_2_4],
@@ -405,7 +432,9 @@ ALL: dict[str, list[bytes]] = {
     "sockstat": [SOCKSTAT],
     "stat": [STAT_6, STAT_2_4],
     "swaps": [SWAPS],
+    "sysvipc_shm": [SYSVIPC_SHM],
     "uptime": [UPTIME],
+    "vmallocinfo": [VMALLOCINFO],
     "vmstat": [VMSTAT_6, VMSTAT_2_6_32],
     "zoneinfo": [ZONEINFO_6, ZONEINFO_2_6_32, ZONEINFO_2_6_18],
     "zram": [MM_STAT_9, MM_STAT_8, MM_STAT_7],

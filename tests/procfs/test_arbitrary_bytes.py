@@ -13,7 +13,7 @@ from tests.procfs.samples import ALL
 
 FOUND = parsers()
 EXAMPLES = int(os.environ.get("MEMTRIAGE_EXAMPLES", "150"))
-WITHOUT_PARSER = {"files", "pid", "slab_aliases", "oom_tables"}  # reading, listing, links, and a part of oom_report
+WITHOUT_PARSER = {"files", "hugepages", "pid", "slab_aliases", "oom_tables"}  # reading, listing, links, a part of oom_report
 
 
 def test_every_module_has_a_parser_and_samples() -> None:

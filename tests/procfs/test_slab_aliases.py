@@ -67,7 +67,7 @@ def test_names_that_share_a_cache(sys: str) -> None:
     ],
 )
 def test_reclaimable(sys: str, name: str, reclaimable: "bool | None") -> None:
-    assert slab_aliases.read(sys).reclaimable(name) is reclaimable
+    assert slab_aliases.reclaimable(sys, name) is reclaimable
 
 
 @pytest.mark.parametrize(

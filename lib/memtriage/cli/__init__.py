@@ -14,7 +14,9 @@ import sys
 import memtriage
 from memtriage.wording import line
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "explain": "where all the memory is, and who is to blame",
+}
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
 

@@ -25,16 +25,21 @@ class Aliases(NamedTuple):
                 return [other for other in names if other != name]
         return []
 
-    def reclaimable(self, name: str) -> bool | None:
-        """Says whether the cache counts as SReclaimable. Of one not merged it reads ``reclaim_account``: ``None`` where only root may."""
-        for target, names in self.groups.items():
-            if name in names:
-                return reclaim_account(target)
-        try:
-            data = files.read(self.sys, f"kernel/slab/{name.replace('/', '!')}/reclaim_account")
-        except files.ProcfsError:
-            return None
-        return {b"0": False, b"1": True}.get(data.strip())
+
+def reclaimable(sys: str, name: str) -> bool | None:
+    """Says whether the cache counts as SReclaimable. Of one not merged it reads ``reclaim_account``: ``None`` where only root may."""
+    path = "kernel/slab/" + name.replace("/", "!")
+    try:
+        target = os.path.basename(os.readlink(os.path.join(sys, path)))
+        if target.startswith(":"):
+            return reclaim_account(target)
+    except (OSError, ValueError):
+        pass  # a cache of its own, or no SLUB; ValueError: a NUL in the name
+    try:
+        data = files.read(sys, path + "/reclaim_account")
+    except files.ProcfsError:
+        return None
+    return {b"0": False, b"1": True}.get(data.strip())
 
 
 def reclaim_account(target: str) -> bool:

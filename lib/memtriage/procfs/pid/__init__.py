@@ -26,16 +26,19 @@ def stats(proc: str = "/proc") -> Iterator[bytes]:
     For thousands of processes: the kernel gives all of this file at the first read, which :func:`~memtriage.procfs.files.read` does not
     rely on. Raises :class:`~memtriage.procfs.files.ProcfsError` where the folder itself cannot be read.
     """
-    prefix, flags = os.path.join(proc, ""), os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
     for name in files.listing(proc):
         if not "0" <= name[0] <= "9":
             continue
         try:
-            handle = os.open(prefix + name + "/stat", flags)
-            try:
-                data = os.read(handle, 4096)
-            finally:
-                os.close(handle)
+            yield small(os.path.join(proc, name, "stat"))
         except OSError:
             continue
-        yield data
+
+
+def small(path: str) -> bytes:
+    """Returns a small file with one read: ``stat`` and ``statm`` are whole then. Raises ``OSError``."""
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        return os.read(handle, 4096)
+    finally:
+        os.close(handle)

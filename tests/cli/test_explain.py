@@ -1,0 +1,114 @@
+"""``memtriage explain`` through its real entry point: the screen of every scenario, agreement with the check, partial rights, and JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.checks.command import FIXTURES, ROOT, environment, on
+
+EXPECTED = Path(__file__).parent / "expected"
+SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
+
+
+def explain(*options: str, **more: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "memtriage", "explain", *options], capture_output=True, text=True, timeout=60, check=False,
+                          stdin=subprocess.DEVNULL, cwd=FIXTURES, env=environment(PYTHONPATH=str(ROOT / "lib")), **more)  # type: ignore[call-overload,no-any-return]
+
+
+def screen(scenario: str) -> str:
+    done = explain("--procfs", f"{scenario}/proc")
+    assert done.stderr == "" or done.returncode == 1
+    return f"exit {done.returncode}\n{done.stdout}{done.stderr}"
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_one_screen(scenario: str) -> None:
+    shown = screen(scenario)
+    assert shown == (EXPECTED / f"{scenario}.txt").read_text()
+    rows = shown.splitlines()[1:]
+    assert len(rows) <= 40 and (max(map(len, rows)) <= 80 or len(rows) == 1)
+    assert all(" " <= letter <= "~" or letter == "\n" for letter in shown)
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_command_and_check_never_disagree(scenario: str, tmp_path: Path) -> None:
+    check = on(scenario, "check_free_mem", "--state-dir", str(tmp_path))
+    done = explain("--procfs", f"{scenario}/proc", "--json")
+    if check.code == 3:
+        assert done.returncode == 1 and done.stdout == ""
+        return
+    found = json.loads(done.stdout)
+    words = check.first.split("; ")[-1]
+    assert words == ("culprit: " if check.code else "largest: ") + found["culprit"]["words"]
+    assert bool(check.code) == bool(found["short"])
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_every_byte_is_in_one_part(scenario: str) -> None:
+    done = explain("--procfs", f"{scenario}/proc", "--json")
+    if done.returncode:
+        pytest.skip("this scenario's counters cannot be judged")
+    found = json.loads(done.stdout)
+    assert sum(row["size"] for row in found["ledger"]) == found["mem_total"]
+    assert found["version"] == 1
+    assert {row["source"] for row in found["ledger"]} and all(row["source"] for row in found["ledger"])
+
+
+def test_live_as_root_and_as_nobody() -> None:
+    done = explain()
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("Out of memory? ") and "meminfo MemFree" in done.stdout
+
+
+@pytest.mark.needs_root
+def test_nobody_is_told_what_it_cannot_see(checkout: Path) -> None:
+    done = subprocess.run(["/usr/bin/python3", "-m", "memtriage", "explain"], capture_output=True, text=True, timeout=60, check=False,
+                          user=65534, group=65534, extra_groups=[], cwd="/",
+                          env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(checkout / "lib")})
+    assert done.returncode == 0, done.stderr
+    assert "Not seen:      slabinfo: permission denied; at most " in done.stdout
+    assert "Not exact:     " in done.stdout
+
+
+def test_one_process() -> None:
+    done = explain("--process", str(os.getpid()))
+    assert done.returncode == 0
+    assert f"pid {os.getpid()}, of " in done.stdout and "  PSS      " in done.stdout and "  mapping  " in done.stdout
+    for missing in ("no-such-program-here", "99999999", "9" * 30):
+        done = explain("--process", missing)
+        assert (done.returncode, done.stdout) == (1, "") and done.stderr.startswith("memtriage explain: there is no process ")
+
+
+@pytest.mark.needs_root
+def test_page_by_page() -> None:
+    found = json.loads(explain("--deep", "--json").stdout)
+    pages = found["pages"]
+    sizes = {row["key"]: row["size"] for row in found["ledger"]}
+    assert pages["slab"] == pytest.approx(sizes["slab_reclaimable"] + sizes["slab_unreclaimable"], rel=0.2)
+    # What has no flag and is not free is close to what no counter explains.
+    assert abs(pages["drivers"] - sizes["unaccounted"]) < 0.03 * found["mem_total"]
+
+
+@pytest.mark.parametrize("options", [("--bogus",), ("--proc", "1"), ("--process",), ("stray",)])
+def test_usage_errors(options: tuple[str, ...]) -> None:
+    done = explain(*options)
+    assert done.returncode == 2 and done.stdout == "" and "usage: memtriage explain" in done.stderr
+
+
+def test_head_may_close_the_pipe() -> None:
+    line = f"{sys.executable} -m memtriage explain --all | head -1"
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=60, check=False,
+                          env=environment(PYTHONPATH=str(ROOT / "lib")))
+    assert done.stderr == "" and done.stdout.startswith("Out of memory?")
+
+
+if __name__ == "__main__":  # after a change of words; then read the difference
+    EXPECTED.mkdir(exist_ok=True)
+    for name in SCENARIOS:
+        (EXPECTED / f"{name}.txt").write_text(screen(name))
