@@ -4,7 +4,7 @@
 PYTHON = python3
 VENV = .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
-CHECKS = check_free_mem check_slab_growth check_proc_count
+CHECKS = check_free_mem check_slab_growth check_proc_count check_oom_kill check_mem_pressure
 SOURCES := $(shell find bin lib checks -name '*.py' -o -path 'bin/check_*')
 METADATA = setup.cfg pyproject.toml
 FUZZ = 200000
@@ -12,7 +12,7 @@ FUZZ = 200000
 help:  ## these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
-run: $(VENV)/installed  ## the three checks on this very host, with what each leaves with
+run: $(VENV)/installed  ## the checks on this very host, with what each leaves with
 	@for check in $(CHECKS); do \
 	    echo "\$$ $(BIN)/$$check"; \
 	    MEMTRIAGE_STATE_DIR="$(CURDIR)/$(VENV)/state" $(BIN)/$$check; \

@@ -65,6 +65,13 @@ def folder(text: str) -> str:
     return text
 
 
+def path(text: str) -> str:
+    """The name of a file or a cgroup, which need not exist."""
+    if not text or "\0" in text:
+        raise ValueError("an empty name")
+    return text
+
+
 _FIRST = (
     Option(("-t", "--timeout"), "give up after so long: UNKNOWN", "SECONDS", "10", seconds),
     Option(("-v", "--verbose"), "more long output; may be repeated"),

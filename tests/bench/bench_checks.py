@@ -107,6 +107,7 @@ def start_up(measure: str, folder: str, rounds: int) -> None:
     candidates = [Candidate("python -c pass", [PYTHON, "-c", "pass"]), *base, *imports(measure, "nagiosplugin", "psutil"),
                   *checks("check_free_mem", "--state-dir", folder),
                   *checks("check_slab_growth", "--state-dir", folder), *checks("check_proc_count", "-C", "init"),
+                  *checks("check_oom_kill", "--state-dir", folder), *checks("check_mem_pressure", "--state-dir", folder),
                   *peer("check_memory", "-a", "-w", "20%:", "-c", "10%:"), *peer("check_procs"),
                   *peer("check_swap", "-w", "20%", "-c", "10%"), *peer("pmp-check-unix-memory")]
     table("One run on this host as it is", compared(measure, candidates, rounds), base[0].label)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
 STATE = tempfile.mkdtemp(prefix="memtriage-test-state-")
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 PERFDATA = re.compile(r"([a-z0-9_]{1,40})=(-?[0-9]+(?:\.[0-9]+)?)(B|s|c|%|)((?:;[-0-9.~:@]*){0,4})")

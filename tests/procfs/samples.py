@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 MEMINFO_6_18 = b"""\
 MemTotal:       24684084 kB
 MemFree:        23702048 kB
@@ -375,6 +377,8 @@ Max nice priority         0                    0
 Max realtime timeout      unlimited            unlimited            us        
 """  # noqa: W291 - as the kernel writes it
 
+OOM_LOGS = [(Path(__file__).parents[1] / "fixtures" / "oom" / f"{name}.log").read_bytes() for name in (
+    "2.6.32-rhel6-memcg", "2.6.33-vsz", "5.0-memcg-constraint", "6.6-exiting-only", "6.8-newline-in-name", "6.18-syslog-forgery")]
 BUDDYINFO = b"""\
 Node 0, zone      DMA      0      0      1 
 Node 0, zone   Normal   4806   2589   1928 
@@ -409,6 +413,8 @@ ALL: dict[str, list[bytes]] = {
     "dentry_state": [DENTRY_STATE, DENTRY_STATE_4],
     "file_nr": [FILE_NR],
     "inode_nr": [INODE_NR],
+    "kmsg": OOM_LOGS,
+    "oom_report": OOM_LOGS,
     "kpageflags": [bytes(range(64))],
     "keyed": [CGROUP_V1_STAT, CGROUP_V2_STAT],
     "loadavg": [LOADAVG],

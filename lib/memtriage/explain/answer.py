@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage import diagnosis, exhaustion, following, survey
 from memtriage.explain import owners as reading
 from memtriage.explain import past, rows, shortage
 from memtriage.procfs import files
+from memtriage.record import NamedTuple
 
 RULES = exhaustion.Rules(4 * 3600.0, 3600.0, 6)
 """The defaults of the checks."""

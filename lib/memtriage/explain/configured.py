@@ -6,10 +6,10 @@ import glob
 import os
 import re
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from memtriage.procfs import files, pid
 from memtriage.procfs.pid import cmdline, stat
+from memtriage.record import NamedTuple
 
 
 class Configured(NamedTuple):

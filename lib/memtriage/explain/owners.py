@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from memtriage import diagnosis
 from memtriage.procfs import files, pid
 from memtriage.procfs.pid import cgroup, smaps_rollup, stat, statm
+from memtriage.record import NamedTuple
 
 
 class Owner(NamedTuple):

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from memtriage import diagnosis, exhaustion, following, growth, survey, wording
 from memtriage.explain.owners import Owners
 from memtriage.procfs import allocinfo, files, hugepages, sysvipc_shm, vmallocinfo
+from memtriage.record import NamedTuple
 
 SOURCES = {
     "free": "meminfo MemFree", "page_cache": "meminfo Cached Buffers", "shmem": "meminfo Shmem", "anon": "meminfo AnonPages",

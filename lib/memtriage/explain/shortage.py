@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from typing import NamedTuple
 
 from memtriage import survey, wording
 from memtriage.procfs import buddyinfo, files, zoneinfo
+from memtriage.record import NamedTuple
 
 ORDER = 3
 """Requests up to this order (eight pages in a row) the kernel promises to try hard for (PAGE_ALLOC_COSTLY_ORDER)."""
