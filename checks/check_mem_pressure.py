@@ -59,7 +59,7 @@ class Pressure(nagiosplugin.Resource):
 
     def __init__(self, args):
         self.args = args
-        self.path = args["cgroup"]
+        self.path = histories.group(args["cgroup"])
         self.folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())
 
     def probe(self):

@@ -47,10 +47,12 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
         if report.oom_memcg is None or report.limit is None:
             return None
         found = diagnosis.limit_culprit(report.oom_memcg, report.limit, listed)
+        if "most held by" in found.words:
+            return found._replace(meaning=REACHED)
         if listed:
             return found
         alone = f"cgroup limit of '{clean(report.oom_memcg, 40)}'"  # whether a process holds most of it is not known
-        return found._replace(words=alone, meaning="The limit of a cgroup is reached, not the host's memory.")
+        return found._replace(words=alone, meaning=REACHED)
     if report.constraint in ("cpuset", "memory_policy"):
         return _bound(report, listed)
     book = ledger(report)
@@ -131,6 +133,7 @@ def _unit(path: str) -> str | None:
     return inner[-1] if inner else None
 
 
+REACHED = "The limit of a cgroup was reached, not the host's memory."
 KERNEL = ("slab_reclaimable", "slab_unreclaimable", "slab", *accounting.KERNEL_OTHER)
 """Parts of the ledger that lie in lowmem; the rest may lie in HighMem."""
 

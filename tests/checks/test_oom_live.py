@@ -48,7 +48,7 @@ def test_the_host_sees_victim_cgroup_and_limit(here, tmp_path):
     # Somebody else's process may have been killed meanwhile: then ours is among them.
     assert f"Killed: '{victim.name}' (pid {victim.pid}, " in answer.out
     assert f"32.0 MiB cgroup limit of '{here.path}', most held by process group '{victim.name}' (1 x " in answer.first
-    assert answer.out.splitlines()[1] == "The limit of a cgroup is reached, not the host's memory."
+    assert answer.out.splitlines()[1] == "The limit of a cgroup was reached, not the host's memory."
     time.sleep(1.2)
     assert run("check_oom_kill", *state).sound().perfdata["kills_hold"].startswith("0;")
 
