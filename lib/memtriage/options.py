@@ -186,7 +186,7 @@ def help_text(name: str, about: str, table: tuple[Option, ...]) -> str:
         left = "  " + ", ".join(option.flags) + (" " + option.metavar if option.metavar else "")
         words = option.about + (f" (default: {option.default})" if option.default is not None else "")
         rows = _wrap(words, 52)
-        if len(left) > 25:
+        if len(left) > 24:
             lines.append(left)
             left = ""
         lines.append(f"{left:<26}{rows[0]}")
