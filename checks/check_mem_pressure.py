@@ -39,7 +39,7 @@ except BaseException as error:  # Python would leave with 1, which is WARNING
 NAME = "MEM_PRESSURE"
 WINDOWS = ("avg10", "avg60", "avg300")
 JUDGED = {"full_avg60": "", "some_avg60": "some_", "full_avg10": "avg10_", "full_avg300": "avg300_", "some_avg10": "some_avg10_",
-          "some_avg300": "some_avg300_", "full_stalled": "stalled_"}
+          "some_avg300": "some_avg300_", "full_stalled": "stall_"}
 """Metrics and the prefix of the options that judge them."""
 OPTIONS = options.complete((
     *options.pair("", "full avg60 (% of time)", threshold.PERCENT, "5%", "10%"),
@@ -48,7 +48,7 @@ OPTIONS = options.complete((
     *options.pair("some", "some avg60", threshold.PERCENT),
     *options.pair("some-avg10", "some avg10", threshold.PERCENT),
     *options.pair("some-avg300", "some avg300", threshold.PERCENT),
-    *options.pair("stalled", "the share of full stall since the last run", threshold.PERCENT),
+    *options.pair("stall", "the share of full stall since the last run", threshold.PERCENT),
     options.Option(("--cgroup",), "the pressure in this cgroup (version 2), e.g. /system.slice", "PATH", None, options.path),
     options.STATE_DIR,
 ))
@@ -59,7 +59,7 @@ class Pressure(nagiosplugin.Resource):
 
     def __init__(self, args):
         self.args = args
-        self.path = args["cgroup"]
+        self.path = histories.group(args["cgroup"])
         self.folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())
 
     def probe(self):

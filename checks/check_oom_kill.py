@@ -50,7 +50,7 @@ class OomKills(nagiosplugin.Resource):
 
     def __init__(self, args):
         self.args = args
-        self.path = args["cgroup"]
+        self.path = histories.group(args["cgroup"])
         self.where = f" in cgroup '{clean(self.path, 40)}'" if self.path else ""
         live = os.path.abspath(args["procfs"]) == "/proc"
         self.has_log = live or args["log"] is not None

@@ -62,8 +62,6 @@ def cgroup(sys: str, path: str) -> Count:
                 raise NoCounter
             return Count({_key(folder): killed}, name)
         return _below(folder)
-    if not parts and os.path.isdir(first):
-        raise files.Missing(os.path.join(first, "memory.events"), "the root cgroup has no counter of its own; leave --cgroup out")
     raise files.Missing(os.path.join(first, *parts), "no such cgroup with a memory controller")
 
 

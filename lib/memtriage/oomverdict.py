@@ -11,7 +11,7 @@ from memtriage import accounting, diagnosis
 from memtriage.procfs.keyed import Keyed
 from memtriage.procfs.oom_report import Kill, Report
 from memtriage.record import NamedTuple
-from memtriage.wording import clean, clean_end, duration, share, size
+from memtriage.wording import clean, duration, share, size
 
 _UNITS = (".service", ".scope", ".socket", ".mount", ".slice")
 
@@ -47,9 +47,12 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
         if report.oom_memcg is None or report.limit is None:
             return None
         found = diagnosis.limit_culprit(report.oom_memcg, report.limit, listed)
-        found = found._replace(meaning="The limit of a cgroup was reached, not the host's memory.")
-        # Without a table of tasks it is not known whether a process holds most of it.
-        return found if listed else found._replace(words=f"cgroup limit of '{clean_end(report.oom_memcg, 40)}'")
+        if "most held by" in found.words:
+            return found._replace(meaning=REACHED)
+        if listed:
+            return found
+        alone = f"cgroup limit of '{clean(report.oom_memcg, 40)}'"  # whether a process holds most of it is not known
+        return found._replace(words=alone, meaning=REACHED)
     if report.constraint in ("cpuset", "memory_policy"):
         return _bound(report, listed)
     book = ledger(report)
@@ -130,6 +133,7 @@ def _unit(path: str) -> str | None:
     return inner[-1] if inner else None
 
 
+REACHED = "The limit of a cgroup was reached, not the host's memory."
 KERNEL = ("slab_reclaimable", "slab_unreclaimable", "slab", *accounting.KERNEL_OTHER)
 """Parts of the ledger that lie in lowmem; the rest may lie in HighMem."""
 

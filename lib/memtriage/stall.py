@@ -179,6 +179,7 @@ def holder(proc: str, sys: str, short: bool, remembered: str) -> Holder:
         caches = survey.slab(proc, sys, page).caches if slab else []
         return _now(memory, caches, survey.groups(proc, page, memory.limited_by) if memory.limited_by else [], False)
     now = following.read(proc, sys)
+    now = now._replace(slab=survey.aliased(now.slab, sys))
     memory = now.memory
     groups = survey.groups(proc, now.page, memory.limited_by)
     trouble = None

@@ -111,7 +111,7 @@ def test_what_the_averages_miss_is_in_the_total(tmp_path):
     """Half of the five minutes between two runs was lost, and the last minute was quiet."""
     host = Host(tmp_path)
     host.at(1000, totals=(5_000_000, 1_000_000)).check()
-    answer = host.at(1300, totals=(215_000_000, 151_000_000)).check("--stalled-warning", "20", "--stalled-critical", "60")
+    answer = host.at(1300, totals=(215_000_000, 151_000_000)).check("--stall-warning", "20", "--stall-critical", "60")
     assert answer.code == 1
     assert (answer.perfdata["full_stalled"], answer.perfdata["some_stalled"]) == ("50%;20;60;0;100", "70%;;;0;100")
     assert (answer.perfdata["full_total"], answer.perfdata["some_total"]) == ("151000000c;;;0", "215000000c;;;0")
@@ -282,7 +282,7 @@ def test_a_process_that_thrashes_for_real(tmp_path):
             before = run("check_mem_pressure", *state).sound()
             started = time.monotonic()
             subprocess.run([sys.executable, "-c", THRASH, str(file), str(here.folder)], timeout=30, check=True)
-            after = run("check_mem_pressure", *state, "--stalled-warning", "0").sound()
+            after = run("check_mem_pressure", *state, "--stall-warning", "0").sound()
         assert int(after.perfdata["some_total"].split("c")[0]) > int(before.perfdata["some_total"].split("c")[0])
         assert float(after.perfdata["some_stalled"].split("%")[0]) > 0
         assert int(after.perfdata["refault_per_s"].split("B")[0]) > 1024**2, time.monotonic() - started

@@ -347,14 +347,14 @@ class TestCgroup:
         answer = host.at(99060, 7).check("--cgroup", "/a")
         assert (answer.code, answer.perfdata["kills_new"]) == (0, "0;0;0;0")
 
-    def test_the_root_cgroup_and_the_host_remember_apart(self, tmp_path):
+    def test_the_root_cgroup_is_the_host(self, tmp_path):
         host = Host(tmp_path)
         (host.folder / "sys/fs/cgroup/memory").mkdir(parents=True)
         (host.folder / "sys/fs/cgroup/memory/memory.oom_control").write_text("oom_kill 2\n")
         for minute in range(4):
-            host.at(90000 + 60 * minute, 20)
-            assert host.check().code == 0
-            assert host.check("--cgroup", "/").code == 0
+            for options in ((), ("--cgroup", "/")):
+                answer = host.at(90000 + 60 * minute, 20).check(*options)
+                assert (answer.code, answer.perfdata["oom_kills"]) == (0, "20c;;;0")
 
     @pytest.mark.parametrize("path", ["/none", "/../../etc", "/a/../b"])
     def test_a_cgroup_that_is_not_there(self, tmp_path, path):
