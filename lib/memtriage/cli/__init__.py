@@ -14,7 +14,9 @@ import sys
 import memtriage
 from memtriage.wording import line
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "simulate": "makes a bounded memory leak of a known kind, and undoes it",
+}
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
 
