@@ -88,7 +88,7 @@ _TABLE = (
          rights="root, or user namespaces", caches=("inode_cache", "dentry"), overhead=1.2, folder=True),
     Kind("negative", "names looked up that do not exist", (_RECLAIMABLE,), 199, trees.Absent, "name", 195, caches=("dentry",), overhead=1.2,
          folder=True),
-    Kind("sockets", "TCP connections full of data nobody reads", ("network_buffers",), 197, sockets.Unread, "chunk of 4 KiB", 4300,
+    Kind("sockets", "TCP connections full of data nobody reads", ("network_buffers",), 197, sockets.Unread, "chunk of 4 KiB", sockets.UNIT, True,
          caches=("skbuff_fclone_cache", "skbuff_small_head"), overhead=1.2),
     Kind("cgroups", "cgroups created and abandoned", (_UNRECLAIMABLE,), 31, groups.Abandoned, "cgroup", 11000,
          rights="root", caches=("mem_cgroup", "kernfs_node_cache", "kmalloc-4k", "kmalloc-1k", "kmalloc-cg-2k"),

@@ -88,6 +88,7 @@ class Leaker:
         sys.stdout.flush()
         (orders, self.orders), (self.answers, answers) = os.pipe(), os.pipe()
         parent = os.getpid()
+        gc.freeze()  # or the collector would touch, and so copy, all that the two could share
         self.pid = os.fork()
         if self.pid == 0:
             try:
@@ -97,7 +98,6 @@ class Leaker:
                 libc.die_with_parent(parent)
                 _first_to_die()
                 libc.name_process(name)
-                gc.collect()
                 gc.disable()
                 _serve(make, place, orders, answers)
             finally:

@@ -49,15 +49,14 @@ class Cost(NamedTuple):
 
 
 def cost(make: Callable[[Place], Leak], place: Place, wanted: tuple[str, ...], guess: float) -> Cost:
-    """Makes some 8 MiB of it and takes it back. Raises :class:`Refused` where the kernel refuses, or does not count it there.
+    """Makes some 10 MiB of it and takes it back. Raises :class:`Refused` where the kernel refuses, or does not count it there.
 
-    The first eighth fills up slabs that were there; of three further segments the median counts, so that others may be busy meanwhile.
+    The first 4 MiB fill up slabs that were there; of three further segments the median counts, so that others may be busy meanwhile.
     """
     count = max(1, int(SEGMENT / guess))
-    start = sum(parts().get(name, 0) for name in wanted)
-    leaker = Leaker(make, place._replace(units=count * (SEGMENTS + 1)), "memtriage-probe")
+    leaker = Leaker(make, place._replace(units=count * (SEGMENTS + 2)), "memtriage-probe")
     try:
-        leaker.grow(max(1, count // 2))
+        leaker.grow(2 * count)
         steps = [parts()]
         caches = [_footprints()]
         for _ in range(SEGMENTS):
@@ -66,7 +65,6 @@ def cost(make: Callable[[Place], Leak], place: Place, wanted: tuple[str, ...], g
             caches.append(_footprints())
     finally:
         leaker.end()
-        _await_return(start + SEGMENT // 4, wanted)
     each = {name: statistics.median(after.get(name, 0) - before.get(name, 0) for before, after in zip(steps, steps[1:])) / count
             for name in steps[0]}
     found = sum(each.get(name, 0) for name in wanted)
@@ -78,10 +76,16 @@ def cost(make: Callable[[Place], Leak], place: Place, wanted: tuple[str, ...], g
     return Cost(found, named, {name: value for name, value in each.items() if abs(value) > found / 50})
 
 
-def _await_return(wanted: int, names: tuple[str, ...]) -> None:
-    """The kernel frees much of it later, after the process has ended: what it still holds must not be taken for the state before a leak."""
+def held(names: tuple[str, ...]) -> int:
+    """Bytes in these parts of the ledger, settled."""
+    now = parts()
+    return sum(now.get(name, 0) for name in names)
+
+
+def await_return(names: tuple[str, ...], before: int) -> None:
+    """Waits until the parts are back at ``before``, nearly, and not long: the kernel frees much of it only after a process has ended."""
     end = time.monotonic() + RETURN
-    while sum(parts().get(name, 0) for name in names) > wanted and time.monotonic() < end:
+    while held(names) > before + SEGMENT // 4 and time.monotonic() < end:
         time.sleep(0.05)
 
 

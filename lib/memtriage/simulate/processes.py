@@ -16,6 +16,7 @@ STRIDE = PAGE // 8 * PAGE
 WORKER = 7 * 1024 * 1024
 """Bytes that each worker of a fan-out holds: a prime number of MiB."""
 STACK = 16384
+_FILLING = b"leak" * (PAGE // 4)
 
 
 def private(size: int, protection: int = mmap.PROT_READ | mmap.PROT_WRITE) -> mmap.mmap:
@@ -36,7 +37,7 @@ class Heap:
 
     def grow(self, count: int) -> None:
         for _ in range(count):
-            self.space.write(b"leak" * (PAGE // 4))
+            self.space.write(_FILLING)
 
 
 class Workers:
@@ -99,7 +100,8 @@ def _worker(orders: int, done: int) -> None:
             missing = (wanted - (own.get("Private_Dirty") or 0)) // PAGE
             if missing <= 0:
                 break
-            space.write(b"work" * (PAGE // 4) * missing)
+            for _ in range(missing):
+                space.write(_FILLING)  # page by page: one long text would be memory, too
         os.write(done, b"+")
 
 

@@ -18,7 +18,8 @@ from memtriage.wording import clean, duration, size
 
 STEP = 16 * MIB
 """Bytes at most between two looks at what is left."""
-TICK = 0.1
+TICKS = (0.02, 0.5)
+"""Seconds between two steps, shortest and longest; in between a two-hundredth of the time the whole takes."""
 
 
 class Wish(NamedTuple):
@@ -49,11 +50,13 @@ def _cost(kind: Kind, place: Place) -> measure.Cost:
     if kind.folder:  # of its own, since the kernel keeps what it knows of a folder as long as the folder is there
         folder = os.path.join(place.folder, "probe")
         os.mkdir(folder)
+    before = measure.held(kind.parts)
     try:
         return measure.cost(kind.make, place._replace(folder=folder), kind.parts, kind.guess)
     finally:
         if folder:
             os.rmdir(folder)
+        measure.await_return(kind.parts, before)
 
 
 def run(name: str, wish: Wish, screen: Screen) -> None:
@@ -106,9 +109,9 @@ class _Run:
         return self.made * self.each
 
     def whole(self, place: Place) -> None:
-        self._introduce()
         leaker = Leaker(self.kind.make, place._replace(units=self.units), f"simulate-{self.kind.name}"[:15])
         try:
+            self._introduce()
             self.before = measure.parts()
             self._grow(leaker)
         finally:
@@ -128,13 +131,14 @@ class _Run:
 
     def _grow(self, leaker: Leaker) -> None:
         step = max(1, int(STEP / self.each))
+        tick = min(max(self.limit / self.wish.rate / 200, TICKS[0]), TICKS[1])
         start = looked = time.monotonic()
         filled = False
         while True:
             now = time.monotonic() - start
             if now >= self.wish.duration:
                 break
-            more = min(self.units, int(self.wish.rate * now / self.each), self.made + step) - self.made
+            more = min(self.units, int(self.wish.rate * (now + tick) / self.each), self.made + step) - self.made
             leaker.grow(more)  # 0, too: is it still there?
             self.made += more
             if more == step or time.monotonic() - looked >= 1:
@@ -145,15 +149,15 @@ class _Run:
                 self.screen.say(self._reached(time.monotonic() - start))
             self.screen.progress(lambda now=now: self._bar(now))  # type: ignore[misc]
             if more < step:
-                time.sleep(max(0.001, min(TICK, self.wish.duration - now)))
+                time.sleep(max(0.001, min(tick, self.wish.duration - now)))
         if not filled:
             self.screen.say(self._reached(self.wish.duration))
 
     def _reached(self, spent: float) -> str:
         now = measure.parts()
         grown = sum(now.get(name, 0) - self.before.get(name, 0) for name in self.kind.parts)
-        slow = self.held + 2 * self.each < 0.95 * self.wish.rate * (spent - 2 * TICK)
-        return (f"holding {size(self.held)} ({self.made} x {self.kind.unit}) after {spent:.1f} s, {size(self.held / spent)}/s"
+        slow = self.held + 2 * self.each < 0.95 * self.wish.rate * (spent - 2 * TICKS[0])
+        return (f"holding {size(self.held)} ({self.made} x {self.kind.unit}) after {spent:.2f} s, {size(self.held / spent)}/s"
                 f"{', slower than asked' if slow else ''}; the ledger says {size(grown)} more {' + '.join(self.kind.parts)}")
 
     def _watch(self) -> None:
