@@ -1,6 +1,7 @@
 """Every kind on this very kernel: the right part of the ledger grows by what was asked, at the rate asked, and no other; then it returns.
 
-Other programs run on this host, too: each kind has three attempts, and one without their noise in it is enough.
+Other programs run on this host, too. What changes while the leak is held and nothing grows is theirs, and is allowed for twice; and each
+kind has four attempts, of which one must be right in everything.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from memtriage.simulate import kinds, measure
 from tests.simulate.command import MIB, alive, children, started, until, wait_for
 
 pytestmark = pytest.mark.needs_root  # stat_refresh, slabinfo, cgroups
-SIZES = {"heap": 101, "workers": 101, "shmem": 67, "page-tables": 47, "threads": 31, "cgroups": 47, "sockets": 101}
+SIZES = {"heap": 211, "workers": 211, "shmem": 67, "page-tables": 47, "threads": 31, "cgroups": 47, "sockets": 101}
 UNTOLD = ("free", "unaccounted")
 """The rest, and what is in no counter: pages on the CPUs' own free lists go up and down there by tens of MiB."""
 
@@ -34,6 +35,10 @@ def attempt(name: str) -> str | None:
         before = measure.parts()
         said = until(process, "holding ")[-1]
         after = measure.parts()
+        later = after
+        if any(after[part] - before[part] > asked * allowed for part in after if part not in (*kind.parts, *kind.also, *UNTOLD)):
+            time.sleep(1.2)
+            later = measure.parts()
         family = children(process.pid)
         process.send_signal(signal.SIGINT)
         assert process.wait(20) == 130
@@ -45,16 +50,17 @@ def attempt(name: str) -> str | None:
     grown = {part: after[part] - before[part] for part in after}
     took = float(re.search(r"after ([0-9.]+) s", said).group(1))  # type: ignore[union-attr]
     own = sum(grown[part] for part in kind.parts)
+    noise = {part: asked * allowed + 2 * abs(later[part] - after[part]) for part in after}
     problems = []
     if abs(own - asked) > asked * allowed:
         problems.append(f"grew by {own / MIB:.1f} of {mib} MiB")
     if abs(took - 1) > 0.05:
         problems.append(f"took {took} s")
     for part in grown:
-        if part not in (*kind.parts, *kind.also, *UNTOLD) and grown[part] > asked * allowed:
+        if part not in (*kind.parts, *kind.also, *UNTOLD) and grown[part] > noise[part]:
             problems.append(f"{part} grew by {grown[part] / MIB:.1f} MiB")
     for part in returning:
-        if gone[part] - before[part] > asked * allowed:
+        if gone[part] - before[part] > noise[part]:
             problems.append(f"{part} did not return: {(gone[part] - before[part]) / MIB:+.1f} MiB")
     return f"{said}: {', '.join(problems)}; {({part: round(size / MIB, 1) for part, size in grown.items()})}" if problems else None
 
@@ -64,7 +70,7 @@ def test_the_right_part_grows_by_what_was_asked_and_returns(name: str) -> None:
     if kinds.KINDS[name].groups and not os.path.isdir("/sys/fs/cgroup"):
         pytest.skip("no cgroups here")
     problems = []
-    for _ in range(3):
+    for _ in range(4):
         problem = attempt(name)
         if problem is None:
             return

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import os
+import resource
 import select
 import signal
 import struct
@@ -97,6 +98,8 @@ class Leaker:
                 _detach()
                 libc.die_with_parent(parent)
                 _first_to_die()
+                most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
                 libc.name_process(name)
                 gc.disable()
                 _serve(make, place, orders, answers)

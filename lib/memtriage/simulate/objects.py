@@ -12,7 +12,7 @@ from typing import Callable
 from memtriage.simulate import libc
 from memtriage.simulate.place import Place, Refused
 
-LOCKS_PER_FILE = 1000
+LOCKS_PER_FILE = 400
 """A new lock is compared with all others of its file."""
 IN_FLIGHT = 253
 """SCM_MAX_FD: descriptors in one message (include/net/scm.h)."""
@@ -20,7 +20,7 @@ _CLOCK_MONOTONIC = 1
 
 
 class Locks:
-    """POSIX record locks, 1,000 a file that no folder shows (fcntl(2), F_SETLK). The unit is a lock."""
+    """POSIX record locks, 400 a file that no folder shows (fcntl(2), F_SETLK). The unit is a lock."""
 
     def __init__(self, place: Place) -> None:
         self.file, self.left = -1, 0

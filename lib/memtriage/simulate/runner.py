@@ -133,13 +133,15 @@ class _Run:
         step = max(1, int(STEP / self.each))
         tick = min(max(self.limit / self.wish.rate / 200, TICKS[0]), TICKS[1])
         start = looked = time.monotonic()
-        filled = False
+        filled, took = False, 0.0
         while True:
             now = time.monotonic() - start
             if now >= self.wish.duration:
                 break
-            more = min(self.units, int(self.wish.rate * (now + tick) / self.each), self.made + step) - self.made
+            # As much as will be due when the next step is done: steps take their time, too.
+            more = min(self.units, int(self.wish.rate * (now + tick + took) / self.each), self.made + step) - self.made
             leaker.grow(more)  # 0, too: is it still there?
+            took = time.monotonic() - start - now
             self.made += more
             if more == step or time.monotonic() - looked >= 1:
                 looked = time.monotonic()

@@ -23,9 +23,8 @@ class Walked:
     """
 
     def __init__(self, place: Place) -> None:
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard - 100)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, wanted + 100), hard))
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        wanted = DESCRIPTORS if limit == resource.RLIM_INFINITY else max(1, min(DESCRIPTORS, limit - 100))
         file = os.open("/dev/null", os.O_RDONLY)
         self.numbers = [os.dup(file) for _ in range(wanted)]
         libc.pausing_threads(place.units // (2 * wanted) + 1, 16384)
