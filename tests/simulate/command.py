@@ -22,17 +22,17 @@ class Answer(NamedTuple):
     err: str
 
 
-def line(*options: object, name: str = "simulate") -> list[str]:
-    return [sys.executable, "-m", "memtriage", name, *map(str, options)]
+def line(*options: object, python: str = sys.executable) -> list[str]:
+    return [python, "-m", "memtriage", "simulate", *map(str, options)]
 
 
 def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "lib"), "PYTHONDONTWRITEBYTECODE": "1", **more}
 
 
-def simulate(*options: object, **more: object) -> Answer:
-    done = subprocess.run(line(*options), env=environment(), stdin=subprocess.DEVNULL, capture_output=True,  # type: ignore[call-overload]
-                          text=True, timeout=60, check=False, **more)
+def simulate(*options: object, python: str = sys.executable, lib: Path = ROOT / "lib", **more: object) -> Answer:
+    done = subprocess.run(line(*options, python=python), env=environment(PYTHONPATH=str(lib)), stdin=subprocess.DEVNULL,  # type: ignore[call-overload]
+                          capture_output=True, text=True, timeout=60, check=False, **more)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

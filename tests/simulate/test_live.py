@@ -56,9 +56,9 @@ def attempt(name: str) -> str | None:
         problems.append(f"grew by {own / MIB:.1f} of {mib} MiB")
     if abs(took - 1) > 0.05:
         problems.append(f"took {took} s")
-    for part in grown:
-        if part not in (*kind.parts, *kind.also, *UNTOLD) and grown[part] > noise[part]:
-            problems.append(f"{part} grew by {grown[part] / MIB:.1f} MiB")
+    for part, change in grown.items():
+        if part not in (*kind.parts, *kind.also, *UNTOLD) and change > noise[part]:
+            problems.append(f"{part} grew by {change / MIB:.1f} MiB")
     for part in returning:
         if gone[part] - before[part] > noise[part]:
             problems.append(f"{part} did not return: {(gone[part] - before[part]) / MIB:+.1f} MiB")

@@ -15,8 +15,8 @@ from memtriage.procfs import files, slabinfo
 from memtriage.simulate.leaker import Leaker
 from memtriage.simulate.place import Leak, Place, Refused
 
-FOLD = 2.1
-"""Seconds: vm.stat_interval is 1, and a CPU may have just begun one."""
+FOLD = 1.3
+"""Seconds: vm.stat_interval is 1."""
 SEGMENT = 2 * 1024 * 1024
 SEGMENTS = 3
 RETURN = 5.0

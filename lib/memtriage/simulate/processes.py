@@ -16,6 +16,7 @@ STRIDE = PAGE // 8 * PAGE
 WORKER = 7 * 1024 * 1024
 """Bytes that each worker of a fan-out holds: a prime number of MiB."""
 STACK = 16384
+_ENDED = "a worker ended: killed, perhaps by the OOM killer"
 _FILLING = b"leak" * (PAGE // 4)
 
 
@@ -51,6 +52,8 @@ class Workers:
         self.asks = self.answers = -1
 
     def grow(self, count: int) -> None:
+        if self.asks >= 0 and os.waitpid(-1, os.WNOHANG)[0]:
+            raise Refused(_ENDED)
         while count > 0:
             if not self.left:
                 self._fork()
@@ -58,9 +61,13 @@ class Workers:
             step = min(count, self.left)
             self.left -= step
             count -= step
-            os.write(self.asks, struct.pack("=q", WORKER // PAGE - self.left))
-            if os.read(self.answers, 1) != b"+":
-                raise Refused("a worker ended: killed, or out of memory")
+            try:
+                os.write(self.asks, struct.pack("=q", WORKER // PAGE - self.left))
+                answer = os.read(self.answers, 1)
+            except BrokenPipeError:
+                answer = b""
+            if answer != b"+":
+                raise Refused(_ENDED)
 
     def _fork(self) -> None:
         if self.asks >= 0:
