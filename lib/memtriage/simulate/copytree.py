@@ -125,7 +125,8 @@ def _run(folder: str, tree: listing.Tree, scale: float, pace: Pace) -> None:
     slow = ", slower than asked" if pace.done < 0.95 * wish.rate * (spent - 0.1) else ""
     parts = ("page_cache", "slab_reclaimable", "slab_unreclaimable")
     grown = ", ".join(f"{name} {signed(now.get(name, 0) - before.get(name, 0))}" for name in parts)
-    screen.say(f"made {made} and copied {copied}, {size(pace.done)} in {spent:.1f} s, {size(pace.done / spent)}/s{slow}; the ledger: {grown}")
+    done = f"{size(pace.done)} in {spent:.1f} s, {size(pace.done / spent)}/s{slow}"
+    screen.say(f"made {made} and copied {copied}, {done}; the ledger: {grown}")
     while 0 < pace.left() < float("inf"):
         screen.progress(lambda: f"holding the tree for another {duration(max(0.0, pace.left()))}")
         time.sleep(min(0.25, max(0.0, pace.left())))
