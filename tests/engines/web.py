@@ -26,7 +26,7 @@ LoadModule mpm_prefork_module {modules}/mod_mpm_prefork.so
 LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule reqtimeout_module {modules}/mod_reqtimeout.so
 RequestReadTimeout header={patience} body={patience}
-StartServers 2
+StartServers 3
 MinSpareServers 1
 MaxSpareServers 3
 ServerLimit {limit}
@@ -77,7 +77,9 @@ def program(name: str) -> str | None:
 def running(command: list[str], port: int, folder: Path) -> Iterator[int]:
     """The server's master process number, as soon as it listens."""
     with open(folder / "output", "ab") as output:
-        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"PATH": PATH})
+        # A session of its own: Apache in the foreground ends its whole process group with itself.
+        process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"PATH": PATH},
+                                   start_new_session=True)
     try:
         end = time.monotonic() + 15
         while True:

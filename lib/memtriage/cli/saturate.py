@@ -43,7 +43,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--timeout", type=checked(lambda text: quantity.seconds(text, 600)), default=30.0, metavar="TIME",
                         help="how long to wait for the answers, at most 10m (default: 30s)")
     parser.add_argument("--method", choices=("GET", "POST"), default="GET",
-                        help="POST holds back the end of the body, not of the header: for workers behind a proxy that passes bodies on unbuffered")
+                        help="POST holds back the end of the body, not of the header: for a proxy that passes bodies on unbuffered")
     parser.add_argument("--workers", metavar="NAME", help="the workers' process name (default: whoever listens on the port)")
     parser.add_argument("--insecure", action="store_true", help="do not check the server's certificate")
     parser.add_argument("--i-own-this-server", action="store_true", help="allow a host other than loopback")

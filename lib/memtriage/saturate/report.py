@@ -57,8 +57,8 @@ def workers(seen: Seen, connections: int) -> list[str]:
     if not seen.peak.samples:
         return [*said, "PSS: not readable for this user"]
     found = budget.budget(seen.peak.samples)
-    said.append(f"PSS: mean {size(found.mean)}, 95th percentile {size(found.percentile_95)}, largest {size(found.largest)}, "
-                f"all {found.workers} together {size(found.total)} ({size(found.shared)} of it shared, each adds {size(found.each)})")
+    said.append(f"PSS: mean {size(found.mean)}, 95th percentile {size(found.percentile_95)}, largest {size(found.largest)}, with page "
+                f"tables all {found.workers} take {size(found.total)} ({size(found.shared)} of it shared, each adds {size(found.each)})")
     return said + _budget(seen, found)
 
 
@@ -74,5 +74,5 @@ def _budget(seen: Seen, found: budget.Budget) -> list[str]:
         verdict = "right" if abs(off) <= 0.10 else "too low: workers grow when they work" if off < 0 else "too high"
         fell = seen.available_before - seen.available_peak
         said.append(f"from the {first.workers} before, {size(foreseen)} were to be expected for {found.workers}: {verdict} "
-                    f"({off * 100:+.0f}%); available memory fell by {size(fell)}")
+                    f"({off * 100:+.0f}%); available memory of the host fell by {size(fell)}")
     return said

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from memtriage.budget import Sample
 from memtriage.procfs import files, net_tcp, pid
-from memtriage.procfs.pid import smaps_rollup, stat
+from memtriage.procfs.pid import smaps_rollup, stat, status
 
 
 class Worker(NamedTuple):
@@ -62,9 +62,10 @@ def workers(port: int, name: str | None, proc: str = "/proc") -> Snapshot:
 def _sample(proc: str, number: int) -> Sample | None:
     try:
         found = smaps_rollup.read(proc, number)
+        tables = status.read(proc, number).get("VmPTE") or 0
     except files.ProcfsError:
         return None
     pss, clean, dirty = found.get("Pss"), found.get("Private_Clean"), found.get("Private_Dirty")
     if pss is None:
         return None
-    return Sample(pss, None if clean is None or dirty is None else clean + dirty)
+    return Sample(pss, None if clean is None or dirty is None else clean + dirty, tables)

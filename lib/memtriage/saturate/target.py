@@ -44,7 +44,7 @@ def target(url: str, others_too: bool, insecure: bool) -> Target:
         raise Refused(f"{host}: {error}") from None
     local = [entry for entry in found if ipaddress.ip_address(str(entry[4][0]).partition("%")[0]).is_loopback]
     if not local and not others_too:
-        raise Refused(f"{host} is {found[0][4][0]}, not this host's loopback: --i-own-this-server says that you may")
+        raise Refused(f"{host} ({found[0][4][0]}) is not this host's loopback: --i-own-this-server says that you may")
     family, _, _, _, address = (local or found)[0]
     context = None
     if parts.scheme == "https":

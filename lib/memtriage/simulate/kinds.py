@@ -42,6 +42,11 @@ class Kind(NamedTuple):
     most: int | None = None
     """Units that can be made at most."""
 
+    @property
+    def process(self) -> str:
+        """The name of the process that holds it: the kernel keeps 15 bytes of one."""
+        return f"simulate-{self.name}"[:15]
+
     def alarm(self) -> str:
         """What check_slab_growth makes of it."""
         if _UNRECLAIMABLE in self.parts:
@@ -54,8 +59,8 @@ class Kind(NamedTuple):
 
     def story(self) -> str:
         """What explain and check_free_mem make of it."""
-        words = {"heap": "processes; process group 'simulate-heap' (1 x all of it)",
-                 "workers": "processes; process group 'simulate-workers', many of 7 MiB each",
+        words = {"heap": f"processes; process group '{self.process}' (1 x all of it)",
+                 "workers": f"processes; process group '{self.process}', many of 7 MiB each",
                  "network_buffers": "network buffers; no process has them in its RSS"}
         said = words.get(self.name) or words.get(self.parts[0]) or WORDS[self.parts[0]]
         return f"{' + '.join(self.parts)} grows: {said}" + (f" (with it some {', '.join(self.also)})" if self.also else "")

@@ -109,7 +109,7 @@ class _Run:
         return self.made * self.each
 
     def whole(self, place: Place) -> None:
-        leaker = Leaker(self.kind.make, place._replace(units=self.units), f"simulate-{self.kind.name}"[:15])
+        leaker = Leaker(self.kind.make, place._replace(units=self.units), self.kind.process)
         try:
             self._introduce()
             self.before = measure.parts()
