@@ -139,7 +139,8 @@ class _Run:
             if now >= self.wish.duration:
                 break
             # As much as will be due when the next step is done: steps take their time, too.
-            more = min(self.units, int(self.wish.rate * (now + tick + took) / self.each), self.made + step) - self.made
+            due = min(self.units, int(self.wish.rate * (now + tick + took) / self.each), self.made + step)
+            more = max(0, due - self.made)  # a quick step after a slow one: more is there than is due
             leaker.grow(more)  # 0, too: is it still there?
             took = time.monotonic() - start - now
             self.made += more
