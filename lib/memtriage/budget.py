@@ -20,9 +20,13 @@ class Sample(NamedTuple):
     private: int | None
     """USS: Private_Clean + Private_Dirty. ``None`` where it is not known; then all of PSS counts as its own."""
 
+    page_tables: int = 0
+    """VmPTE: the kernel's for this process alone, in no other figure here."""
+
     @property
     def own(self) -> int:
-        return self.pss if self.private is None else min(self.private, self.pss)
+        """What would not be there without this worker."""
+        return (self.pss if self.private is None else min(self.private, self.pss)) + self.page_tables
 
 
 class Budget(NamedTuple):
@@ -30,7 +34,7 @@ class Budget(NamedTuple):
 
     workers: int
     total: int
-    """PSS of all."""
+    """PSS and page tables of all."""
     mean: float
     percentile_95: int
     largest: int
@@ -53,7 +57,8 @@ def budget(samples: Sequence[Sample]) -> Budget:
     pss = [sample.pss for sample in samples]
     own = [sample.own for sample in samples]
     high, each = percentile(pss, 0.95), percentile(own, 0.95)
-    return Budget(len(pss), sum(pss), sum(pss) / len(pss), high, max(pss), sum(pss) - sum(own), each)
+    total = sum(pss) + sum(sample.page_tables for sample in samples)
+    return Budget(len(pss), total, sum(pss) / len(pss), high, max(pss), total - sum(own), each)
 
 
 def projected(found: Budget, workers: int) -> int:

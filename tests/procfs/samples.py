@@ -403,6 +403,18 @@ SYSVIPC_SHM = b"""\
     0     3  1600 67108864   702   731      6   26   26   26   26 1761904800     0 1761904800 33554432    0
     0     4  1600 67108864   x
 """
+NET_TCP = b"""\
+  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 2354154 1 00000000ccb4117e 100 0 0 10 0
+   1: 0100007F:1F90 0100007F:C93C 01 00000000:00000046 00:00000000 00000000    33        0 0 3 000000005a631335
+   2: 0100007F:1F90 0100007F:C93E 01 00000000:00000000 00:00000000 00000000    33        0 2354160 3 000000005a631336 20 4 30 10 -1
+"""
+NET_TCP6 = b"""\
+  sl  local_address                         remote_address                        st tx_queue rx_queue tr tm->when retrnsmt   uid \
+ timeout inode
+   0: 00000000000000000000000001000000:0277 00000000000000000000000000000000:0000 0A 00000000:00000000 00:00000000 00000000     0 \
+       0 77 1 0
+"""
 
 ALL: dict[str, list[bytes]] = {
     "allocinfo": [ALLOCINFO],
@@ -430,6 +442,7 @@ ALL: dict[str, list[bytes]] = {
     "pressure": [PRESSURE],
     "slabinfo": [SLABINFO_2_1, SLABINFO_2_1_STATISTICS, SLABINFO_2_0, SLABINFO_1_1, SLABINFO_1_1_SMP],
     "sockstat": [SOCKSTAT],
+    "net_tcp": [NET_TCP, NET_TCP6],
     "stat": [STAT_6, STAT_2_4],
     "swaps": [SWAPS],
     "sysvipc_shm": [SYSVIPC_SHM],

@@ -16,6 +16,8 @@ from memtriage.wording import line
 
 COMMANDS: dict[str, str] = {
     "explain": "where all the memory is, and who is to blame",
+    "simulate": "makes a bounded memory leak of a known kind, and undoes it",
+    "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
