@@ -14,7 +14,9 @@ import sys
 import memtriage
 from memtriage.wording import line
 
-COMMANDS: dict[str, str] = {}
+COMMANDS: dict[str, str] = {
+    "record": "the flight recorder: goes on when nothing else can run",
+}
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
 
