@@ -38,7 +38,8 @@ def damaged(chance: random.Random, data: bytes) -> tuple[bytes, int, int]:
         return data[:start], start, len(data)
     end = min(len(data), start + chance.choice((1, 7, 512, 4096, 65536, len(data) // 2)))
     if kind == 3:
-        return data[:start] + bytes(chance.randrange(256) for _ in range(min(end - start, 4096))) + data[min(end, start + 4096) :], start, end
+        end = min(end, start + 4096)
+        return data[:start] + bytes(chance.randrange(256) for _ in range(end - start)) + data[end:], start, end
     return data[:start] + bytes(end - start) + data[end:], start, end
 
 

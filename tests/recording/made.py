@@ -22,7 +22,7 @@ def slabinfo(chance: random.Random, grown: int) -> bytes:
 def content(chance: random.Random, number: int) -> Content:
     """One sample: counters that move, a file that fails now and then, one that is late, processes that come and go."""
     sources = {
-        "meminfo": Source(b"MemTotal:       24684084 kB\nMemFree:  %15d kB\nMemAvailable: %11d kB\n" % (9000000 - number, 9500000), 0, 3, 9),
+        "meminfo": Source(b"MemTotal:       24684084 kB\nMemFree:  %15d kB\nMemAvailable:  9500000 kB\n" % (9000000 - number), 0, 3, 9),
         "vmstat": Source(b"".join(b"counter_%d %d\n" % (place, number * place * 37) for place in range(80)), 0, 12, 20),
         "slabinfo": Source(slabinfo(chance, number), 0, 300, 200) if chance.random() < 0.9 else Source(None, 0, 0, 0),
         "swaps": Source(b"Filename\n" if number % 7 else None, 0 if number % 7 else 13, 40, 1),
@@ -66,8 +66,8 @@ class Author:
             self.kept.clear()
         raw = payload.encode(one, base[2] if base else None)
         data = packed(raw)
-        head = layout.Head(b"", self.seq, real_ns or 1_700_000_000_000_000_000 + self.seq * 10**9, boot_ns or 10**12 + self.seq * 10**9, len(data),
-                           len(raw), zlib.crc32(data), interval_ms, 0, layout.DELTA if base else layout.KEY, self.flags,
+        clocks = real_ns or 1_700_000_000_000_000_000 + self.seq * 10**9, boot_ns or 10**12 + self.seq * 10**9
+        head = layout.Head(b"", self.seq, *clocks, len(data), len(raw), zlib.crc32(data), interval_ms, 0, layout.DELTA if base else layout.KEY, self.flags,
                            self.seq - base[1] if base else 0)
         record = bytearray(head.length)
         record[layout.ALIGN : layout.ALIGN + len(data)] = data

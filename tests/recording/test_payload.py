@@ -19,7 +19,8 @@ sources = some.dictionaries(some.sampled_from(["meminfo", "vmstat", "net/socksta
 short = some.binary(max_size=40)
 processes = some.dictionaries(some.integers(1, 9), some.one_of(
     some.builds(Process, short, short, short, short),
-    some.builds(Process, some.sampled_from([b"1 (a) S 1\n", b"1 (a) S 12\n", b"1 (a\nb) R 1\n"]), some.sampled_from([b"1 2\n", b"1 3\n", b"", b"1\n2\n"]))
+    some.builds(Process, some.sampled_from([b"1 (a) S 1\n", b"1 (a) S 12\n", b"1 (a\nb) R 1\n"]),
+                some.sampled_from([b"1 2\n", b"1 3\n", b"", b"1\n2\n"]))
 ), max_size=6).map(lambda found: dict(sorted(found.items())))
 contents = some.builds(Content, sources, processes, some.just(Source(b"", 0, 5, 6)))
 
