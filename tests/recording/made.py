@@ -67,7 +67,8 @@ class Author:
         raw = payload.encode(one, base[2] if base else None)
         data = packed(raw)
         clocks = real_ns or 1_700_000_000_000_000_000 + self.seq * 10**9, boot_ns or 10**12 + self.seq * 10**9
-        head = layout.Head(b"", self.seq, *clocks, len(data), len(raw), zlib.crc32(data), interval_ms, 0, layout.DELTA if base else layout.KEY, self.flags,
+        head = layout.Head(b"", self.seq, *clocks, len(data), len(raw), zlib.crc32(data), interval_ms, 0,
+                           layout.DELTA if base else layout.KEY, self.flags,
                            self.seq - base[1] if base else 0)
         record = bytearray(head.length)
         record[layout.ALIGN : layout.ALIGN + len(data)] = data

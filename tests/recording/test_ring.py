@@ -170,7 +170,7 @@ def test_what_is_no_recording_is_not_overwritten(tmp_path: Path, content: bytes)
     with pytest.raises(Refused, match="is not a recording of this version; move it away"):
         Ring.open(str(path), SIZE)
     assert path.read_bytes() == content
-    with pytest.raises(Unreadable, match="not a recording|version 9; this program reads version 1"):
+    with pytest.raises(Unreadable, match=r"not a recording|version 9; this program reads version 1"):
         Recording(str(path))
 
 
@@ -206,8 +206,8 @@ def test_a_second_recorder_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.needs_root
 def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)], capture_output=True, timeout=20, check=False)
-    if mounted.returncode:
+    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
         pytest.skip("this container may not mount")
     try:
         with pytest.raises(OSError, match="262144 bytes wanted, 131072 left") as caught:
