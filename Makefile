@@ -4,7 +4,7 @@
 PYTHON = python3
 VENV = .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
-CHECKS = check_free_mem check_slab_growth check_proc_count
+CHECKS = check_free_mem check_slab_growth check_proc_count check_mem_recorder
 SOURCES := $(shell find bin lib checks -name '*.py' -o -path 'bin/check_*')
 METADATA = setup.cfg pyproject.toml
 FUZZ = 200000

@@ -19,11 +19,12 @@ from typing import NamedTuple
 
 import pytest
 
+from tests.checks.command import RECORDING
 from tests.conftest import ROOT, copy_checkout
 
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count")
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_mem_recorder")
 MIB = 1024 * 1024
-BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MEMTRIAGE_RECORDING": RECORDING}
 
 
 class Answer(NamedTuple):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import random
+import time
 import zlib
+from pathlib import Path
 
 from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
 
@@ -54,9 +57,11 @@ class Author:
         self.seq = ring.seq
         self.flags = FIRST
 
-    def write(self, real_ns: int | None = None, boot_ns: int | None = None, interval_ms: int = 1000) -> tuple[int, Content]:
-        """Writes the next sample; returns its number and what it holds."""
+    def write(self, real_ns: int | None = None, boot_ns: int | None = None, interval_ms: int = 1000,
+              more: dict[str, bytes] | None = None) -> tuple[int, Content]:
+        """Writes the next sample, with sources ``more``; returns its number and what it holds."""
         one = content(self.chance, self.seq)
+        one.sources.update((name, Source(data, 0, 0, 0)) for name, data in (more or {}).items())
         if self.place == self.key_every:
             self.place = 0
         while self.kept and self.kept[-1][0] != self.place & (self.place - 1):
@@ -78,3 +83,26 @@ class Author:
         self.flags = 0
         self.seq += 1
         return self.seq - 1, one
+
+
+META = """program memtriage 0.1.0
+pid 4711
+page_size 4096
+interval_ms %d
+locked yes (current, future, on fault)
+oom_score_adj -1000
+priority nice -20, I/O best effort 0, SCHED_FIFO 1
+"""
+
+
+def current(path: str, ages: list[float], interval_s: float = 600.0, meta: str = META, boot: bytes = b"") -> None:
+    """A recording of this very boot whose samples are ``ages`` seconds old."""
+    author = Author(Ring.open(path, 256 * 1024))
+    boot = boot or Path("/proc/sys/kernel/random/boot_id").read_bytes()
+    real, up = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    for age in ages:
+        author.write(real - int(age * 1e9), max(1, up - int(age * 1e9)), int(1000 * interval_s), {
+            "meta": (meta % int(1000 * interval_s) if "%d" in meta else meta).encode(), "sys/kernel/random/boot_id": boot,
+            "sample": b"late_us 12\nlost 0\nwaiting 0\ndisk 50000000000 100000000000\ndisk_problem -\n"})
+    author.ring.close()
+    os.chmod(path, 0o644)
