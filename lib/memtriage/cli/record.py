@@ -13,8 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Callable
 
-from memtriage import options as words
-from memtriage import published, threshold
+from memtriage import published
 from memtriage.cli import Failure
 from memtriage.recording import Busy, Recording, Refused, Ring, Sample, Unreadable, lock
 from memtriage.wording import line
@@ -23,23 +22,30 @@ DEFAULT = "/var/lib/memtriage/recording"
 LEAST_INTERVAL = 0.05
 
 
+_SPANS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_SIZES = {"": 1, "B": 1, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
+
+
+def _number(text: str, units: dict[str, int], what: str) -> float:
+    """A number with a unit. Not by :mod:`memtriage.threshold`: nagiosplugin has no place in the recorder's memory."""
+    digits = text.rstrip("BKMGTismhd")
+    factor = units.get(text[len(digits):])
+    if factor is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit() or len(digits) > 15:
+        raise argparse.ArgumentTypeError(f"'{text}' is no {what}")
+    return float(digits) * factor
+
+
 def _span(text: str) -> float:
-    try:
-        value = words.seconds(text)
-    except ValueError as wrong:
-        raise argparse.ArgumentTypeError(str(wrong)) from None
-    if value < LEAST_INTERVAL:
-        raise argparse.ArgumentTypeError(f"'{text}' is shorter than {LEAST_INTERVAL} s")
+    value = _number(text, _SPANS, "time span such as 10, 30m or 4h")
+    if not LEAST_INTERVAL <= value <= 366 * 86400:
+        raise argparse.ArgumentTypeError(f"'{text}' is not within {LEAST_INTERVAL} s and 366 d")
     return value
 
 
 def _bytes(text: str) -> int:
-    try:
-        value = threshold.parse(text, threshold.BYTES).range.end if ":" not in text else -1
-    except ValueError:
-        value = -1
-    if not 0 <= value < 2**44:
-        raise argparse.ArgumentTypeError(f"'{text}' is no size such as 256MiB")
+    value = _number(text, _SIZES, "size such as 256MiB")
+    if value >= 2**44:
+        raise argparse.ArgumentTypeError(f"'{text}' is more than 16 TiB")
     return int(value)
 
 
