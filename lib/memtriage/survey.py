@@ -138,7 +138,10 @@ def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
     try:
         info = slabinfo.read(proc)
     except files.ProcfsError as error:
-        return Slab([], error, [])
+        copy = _published(proc) if isinstance(error, files.Denied) else None
+        if copy is None:
+            return Slab([], error, [])
+        info = copy
     ordered = sorted(info.caches, key=lambda cache: (-cache.footprint(page), cache.name))
     links = _links(sys)
     caches = []
@@ -148,6 +151,20 @@ def slab(proc: str, sys: str, page: int, details: int = 16) -> Slab:
         aliases = tuple(links.aliases(cache.name)) if links and place < details else ()
         caches.append(diagnosis.Cache(cache.name, cache.footprint(page), reclaimable, aliases))
     return Slab(caches, None, info.odd)
+
+
+def _published(proc: str) -> slabinfo.Slabinfo | None:
+    """The copy that the flight recorder keeps for the monitoring group, if there is a fresh one of this boot."""
+    from memtriage import published  # noqa: PLC0415 - only where slabinfo itself is denied
+    from memtriage.procfs import boot_id  # noqa: PLC0415 - as above
+
+    if os.path.abspath(proc) != "/proc":
+        return None
+    try:
+        data = published.published(published.SLABINFO, boot_id.read(proc), published.MAX_AGE)
+        return slabinfo.parse(data) if data is not None else None
+    except files.ProcfsError:
+        return None
 
 
 def _links(sys: str) -> slab_aliases.Aliases | None:

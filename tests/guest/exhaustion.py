@@ -160,7 +160,8 @@ def stamps(name: str) -> list[float]:
     if name == "atop":
         out = subprocess.run(["atop", "-r", SCRATCH + "atop", "-P", "MEM"], capture_output=True, text=True, timeout=200, check=False).stdout
         return [float(line.split()[2]) for line in out.splitlines() if line.startswith("MEM ")]
-    out = subprocess.run(["sadf", "-d", "-U", SCRATCH + "sadc", "--", "-r"], capture_output=True, text=True, timeout=200, check=False).stdout
+    command = ["sadf", "-d", "-U", SCRATCH + "sadc", "--", "-r"]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False).stdout
     return [float(line.split(";")[2]) for line in out.splitlines() if line[:1] != "#" and line.count(";") > 3]
 
 
@@ -214,7 +215,8 @@ def main(kind: str, seconds: float, variants: list[str]) -> None:
             gap_max_through_oom=recorded(variant, stop, oom_stop)["gap_max"])
     for name in others:
         found = stamps(name)
-        say(who=name, alive_after_oom=peers_alive[name], **largest(found, start, stop), calm_gap_max=largest(found, calm + 5, start)["gap_max"],
+        say(who=name, alive_after_oom=peers_alive[name], **largest(found, start, stop),
+            calm_gap_max=largest(found, calm + 5, start)["gap_max"],
             gap_max_through_oom=largest(found, stop, oom_stop)["gap_max"])
 
 

@@ -22,11 +22,12 @@ from typing import NamedTuple
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 LAB = Path(os.environ.get("MEMTRIAGE_GUEST") or os.path.join(tempfile.gettempdir(), "memtriage-guest"))
-PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk", "base-files",
-            "base-passwd")
+PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
+            "base-files", "base-passwd")
 NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
-LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemanage|libsepol|libpam|gcc-|libgdbm|xz-utils|systemd|udev|linux-image)")
+LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemanage|libsepol|libpam|gcc-|libgdbm|xz-utils|systemd|udev|"
+                      "linux-image)")
 DISKS = {"fast": "", "ssd": ",throttling.iops-total=3000,throttling.bps-total=125000000",
          "hdd": ",throttling.iops-total=120,throttling.bps-total=60000000"}
 
@@ -89,7 +90,8 @@ def build() -> None:
                "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o",
                "APT::Keep-Downloaded-Packages=1"]
     call("apt-get", *options, "-y", "--no-install-recommends", "--download-only", "install", *PACKAGES)
-    depends = re.search(r"^Depends:.*?(linux-image-[0-9][^ ,]*)", call("apt-cache", "show", "--no-all-versions", "linux-image-amd64"), re.MULTILINE)
+    about = call("apt-cache", "show", "--no-all-versions", "linux-image-amd64")
+    depends = re.search(r"^Depends:.*?(linux-image-[0-9][^ ,]*)", about, re.MULTILINE)
     if depends is None:
         raise SystemExit("no kernel package is known: apt-get update")
     if not list(archives.glob(depends[1] + "_*.deb")):
@@ -157,7 +159,8 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
     (work / "init").write_text(INIT.replace("{modules}", " ".join(order)))
     (work / "init").chmod(0o755)
     names = "\n".join(str(path.relative_to(work)) for path in sorted(work.rglob("*")))
-    packed = subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], input=names.encode(), cwd=work, capture_output=True, timeout=60, check=True)
+    command = ["cpio", "-o", "-H", "newc", "--quiet"]
+    packed = subprocess.run(command, input=names.encode(), cwd=work, capture_output=True, timeout=60, check=True)
     (LAB / "initrd.gz").write_bytes(gzip.compress(packed.stdout, 1))
     shutil.copy(next((kernel / "boot").glob("vmlinuz-*")), LAB / "vmlinuz")
 
@@ -186,8 +189,8 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
             drives += ["-drive", f"if=virtio,format=raw,file={path},cache=unsafe{more}{DISKS[disk]}"]
     said = work / "said"
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
-    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp", str(cpus),
-               "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none", "-serial", f"file:{work / 'console'}",
+    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp",
+               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none", "-serial", f"file:{work / 'console'}",
                "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           env={**os.environ, "TMPDIR": str(work)}) as machine:

@@ -30,8 +30,8 @@ FIXTURES = ROOT / "tests" / "fixtures"
 def started(*args: str, **more: object) -> subprocess.Popen[str]:
     """A recorder that has said that it records."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib"), **more.pop("env", {})}  # type: ignore[dict-item]
-    process = subprocess.Popen([sys.executable, "-m", "memtriage", "record", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                               env=env, **more)  # type: ignore[call-overload]
+    process = subprocess.Popen([sys.executable, "-m", "memtriage", "record", *args], stderr=subprocess.PIPE, stdout=subprocess.PIPE,
+                               text=True, env=env, **more)  # type: ignore[call-overload]
     assert process.stderr is not None
     said = process.stderr.readline()
     assert said.startswith("memtriage record: recording to "), said + process.stderr.read()

@@ -23,8 +23,8 @@ from memtriage.recording import FIRST, Content, Ring, Source, layout, payload
 KEY_EVERY = 64
 """Samples from one record that stands alone to the next. In between each is compressed against the last one whose place in the group has
 the lowest set bit cleared: no record needs more than six others, half of all are needed by none."""
-BUFFER = 2 * 1024 * 1024
-"""Bytes that wait for a stalled disk: half an hour of samples, one a second, of a host with 100 processes."""
+BUFFER = 1024 * 1024
+"""Bytes that wait for a stalled disk: a quarter of an hour of samples, one a second, of a host with 100 processes."""
 SLAB_WAIT, DETAILS_WAIT = 0.25, 0.03
 """Seconds a sample waits for slabinfo, and for command lines."""
 

@@ -20,12 +20,19 @@ EMPTY = Source(b"", 0, 0, 0)
 _LONGEST = 4 * 1024 * 1024
 
 
+def touched(size: int) -> bytearray:
+    """Memory that is really there: each page of it has been written to."""
+    memory = bytearray(size)
+    for offset in range(0, size, 4096):
+        memory[offset] = 0
+    return memory
+
+
 class Scratch:
     """Memory that a thread reads into. It grows where a file is longer, which is once."""
 
     def __init__(self, size: int) -> None:
-        self.memory = bytearray(size)
-        self.memory[:] = bytes(size)  # touched, so that it is there
+        self.memory = touched(size)
         self.views = [memoryview(self.memory)]
 
     def read(self, handle: int) -> bytes:

@@ -8,6 +8,7 @@ import threading
 import time
 from collections import deque
 
+from memtriage.recorder.sources import touched
 from memtriage.recording import layout
 from memtriage.recording.ring import Refused, Ring
 
@@ -16,8 +17,7 @@ class Buffer:
     """A fixed piece of memory that records wait in, first in, first out."""
 
     def __init__(self, size: int) -> None:
-        self.memory = bytearray(size)
-        self.memory[:] = bytes(size)  # touched, so that it is there
+        self.memory = touched(size)
         self.view = memoryview(self.memory)
         self.records: deque[tuple[int, int, layout.Head]] = deque()
         self.tail = 0
