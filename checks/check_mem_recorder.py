@@ -44,7 +44,7 @@ OPTIONS = options.complete((
     *options.pair("gap", "the longest time without a sample in the last hour", threshold.SECONDS),
     *options.pair("lost", "the number of samples lost in the last hour", threshold.COUNT),
     *options.pair("disk", "free space beside the recording (% or bytes)", threshold.SHARE_OR_BYTES),
-    options.Option(("--file",), "the recording (default: $MEMTRIAGE_RECORDING, else /var/lib/memtriage/recording)", "FILE"),
+    options.Option(("--file",), "the recording (default: $MEMTRIAGE_RECORDING, else /var/log/memtriage/recording)", "FILE"),
 ))
 
 
@@ -53,7 +53,7 @@ class Recorder(nagiosplugin.Resource):
 
     def __init__(self, args):
         self.args = args
-        self.path = args["file"] or os.environ.get("MEMTRIAGE_RECORDING") or "/var/lib/memtriage/recording"
+        self.path = args["file"] or os.environ.get("MEMTRIAGE_RECORDING") or "/var/log/memtriage/recording"
         self.up = uptime.read(args["procfs"]).up_s
         self.boot = boot_id.read(args["procfs"])
         try:

@@ -23,8 +23,8 @@ VARIANTS = {
     "nolock": ["--interval", "1", "--fast-interval", "1", "--no-lock"],
     "noprio": ["--interval", "1", "--fast-interval", "1", "--no-priority"],
     "neither": ["--interval", "1", "--fast-interval", "1", "--no-lock", "--no-priority"],
-    "idle-full": ["--interval", "30", "--fast-interval", "30"],
-    "idle-neither": ["--interval", "30", "--fast-interval", "30", "--no-lock", "--no-priority"],
+    "idle-full": ["--interval", "40", "--fast-interval", "40"],
+    "idle-neither": ["--interval", "40", "--fast-interval", "40", "--no-lock", "--no-priority"],
 }
 SHELL = """while :; do date +%s.%N; free; ps aux; cat /proc/slabinfo; echo ----; sleep 1; done"""
 

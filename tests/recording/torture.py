@@ -72,7 +72,7 @@ def wrong(before: dict[int, str], after: dict[int, str]) -> str | None:
     changed = [seq for seq in kept if before[seq] != after[seq]]
     if changed:
         return f"samples {changed[:5]} are not what they were"
-    if not after or (before and max(after) < max(before)):
+    if before and max(after, default=0) < max(before):
         return "the newest samples are gone"
     return None
 

@@ -18,7 +18,7 @@ from memtriage.cli import Failure
 from memtriage.recording import Busy, Recording, Refused, Ring, Sample, Unreadable, lock
 from memtriage.wording import line
 
-DEFAULT = "/var/lib/memtriage/recording"
+DEFAULT = "/var/log/memtriage/recording"
 LEAST_INTERVAL = 0.05
 
 

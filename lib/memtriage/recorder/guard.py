@@ -44,6 +44,18 @@ def steady_heap() -> None:
     mallopt(_TOP_PAD, 1 << 18)
 
 
+def stock(size: int) -> list[bytes]:
+    """Makes the heap larger by about ``size`` bytes that are touched and free again, so that a busy hour finds its memory there.
+
+    The returned list, a few small objects, must be kept: they hold the interpreter's own pools in place.
+    """
+    large = [b"x" * 4096 for _ in range(size // 8192)]
+    small = [b"%0200d" % number for number in range(size // 480)]
+    kept = small[::256]
+    del large, small
+    return kept
+
+
 def lock_memory() -> str:
     """mlockall, with what the kernel and the limits allow. What is not touched yet is locked once it is (MCL_ONFAULT, Linux 4.4)."""
     try:

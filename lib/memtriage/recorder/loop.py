@@ -25,6 +25,8 @@ KEY_EVERY = 64
 the lowest set bit cleared: no record needs more than six others, half of all are needed by none."""
 BUFFER = 1024 * 1024
 """Bytes that wait for a stalled disk: a quarter of an hour of samples, one a second, of a host with 100 processes."""
+STOCK = 1536 * 1024
+"""Bytes of heap beyond what the first samples need."""
 SLAB_WAIT, DETAILS_WAIT = 0.25, 0.03
 """Seconds a sample waits for slabinfo, and for command lines."""
 
@@ -90,6 +92,7 @@ class Recorder:
             if old is not None:
                 self._packed(payload.encode(content, old))
             old = content
+        self.stock = guard.stock(STOCK)
         guard.freeze()
         if self.settings.lock:
             self.locked = guard.lock_memory()
@@ -113,7 +116,10 @@ class Recorder:
             if self.shortage.now and not self.fast:  # the kernel's alarm, in the middle of a long interval
                 self.fast = True
                 due = min(due, max(now, last + self.settings.fast_s))
-            if self.stopping or now < due:
+            if self.stopping:
+                self._sample(0.0)  # what happened since the last one, in the kernel's log for one
+                return
+            if now < due:
                 continue
             last = now
             self._sample(now - due)
@@ -215,7 +221,13 @@ class Recorder:
         if answer is not None:
             for pid, cmdline, cgroup in answer[0]:
                 self.processes.describe(pid, cmdline, cgroup)
-            self.groups = {name: source._replace(begin_us=source.begin_us - zero_us) for name, source in answer[1]}
+            before = self.groups
+            self.groups = {}
+            for name, source in answer[1]:
+                old = before.get(name)
+                # One that says the same is the same, time included: most groups of a host do nothing.
+                same = old is not None and old.data == source.data and old.errno == source.errno
+                self.groups[name] = old if old is not None and same else source._replace(begin_us=source.begin_us - zero_us)
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopping = True

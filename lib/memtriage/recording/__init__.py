@@ -1,6 +1,6 @@
 """The flight recorder's file: a ring of records that stays readable whatever happens to the host (docs/recording-format.md).
 
-    with Recording("/var/lib/memtriage/recording") as recording:
+    with Recording("/var/log/memtriage/recording") as recording:
         for sample in recording.samples(start, end):
             sample.content.sources["meminfo"].data
 

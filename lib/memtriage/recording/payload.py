@@ -1,7 +1,8 @@
 """What one record holds: kernel files as they were read, when each was read, and the processes; whole or against an earlier record.
 
 Text is compared line by line. A line of unchanged length is stored as the exclusive or of its old and new bytes, without the zeros in
-front; most counters change in their last digits only. What was read is given back byte for byte.
+front; of one that became longer or shorter what differs between its beginning and its end. Most counters change in their last digits
+only. What was read is given back byte for byte.
 """
 
 from __future__ import annotations
@@ -52,6 +53,8 @@ class Damaged(Exception):
 
 
 _ITEM = struct.Struct("<BBiII")
+_PLACE = struct.Struct("<H")
+"""With a width of 0 instead of its name: the source's place among those of the record it is compressed against, sorted by name."""
 _COUNTS = struct.Struct("<II")
 _TABLE = struct.Struct("<III")
 _ENTRY = struct.Struct("<IHHHH")
@@ -62,14 +65,18 @@ _NO_LISTING = Source(None, 0, 0, 0)
 def encode(content: Content, base: Content | None) -> bytes:
     """The payload of ``content`` before it is packed, against ``base`` or alone."""
     parts: list[bytes] = []
-    for name in base.sources if base else ():
+    known = {name: _PLACE.pack(place) for place, name in enumerate(sorted(base.sources))} if base else {}
+    for name, place in known.items():
         if name not in content.sources:
-            _add(parts, name.encode(), GONE, _NO_LISTING, b"")
+            _add(parts, place, GONE, _NO_LISTING, b"", 0)
     for name, source in content.sources.items():
         if base is not None and base.sources.get(name) is source:
             continue
         how, body = _encode_source(source, base.sources.get(name) if base else None)
-        _add(parts, name.encode(), how, source, body)
+        if name in known:
+            _add(parts, known[name], how, source, body, 0)
+        else:
+            _add(parts, name.encode(), how, source, body)
     if content.listing.data is None:
         how, body = _encode_source(content.listing, None)
     else:
@@ -78,9 +85,9 @@ def encode(content: Content, base: Content | None) -> bytes:
     return b"".join(parts)
 
 
-def _add(parts: list[bytes], name: bytes, how: int, source: Source, body: bytes) -> None:
+def _add(parts: list[bytes], name: bytes, how: int, source: Source, body: bytes, width: int | None = None) -> None:  # noqa: PLR0917
     begin = min(max(source.begin_us, -(2**31)), 2**31 - 1)
-    parts.append(_ITEM.pack(len(name), how, begin, min(max(source.took_us, 0), 2**32 - 1), len(body)))
+    parts.append(_ITEM.pack(len(name) if width is None else width, how, begin, min(max(source.took_us, 0), 2**32 - 1), len(body)))
     parts.append(name)
     parts.append(body)
 
@@ -104,7 +111,7 @@ def _differences(changed: list[tuple[int, bytes, bytes]]) -> bytes | None:
     """Lines as place, old and new; places ascend. ``None`` where a line is too long for the form."""
     gaps: list[int] = []
     fronts = bytearray()
-    lengths: list[int] = []
+    spans: list[int] = []
     tails: list[bytes] = []
     last = 0
     for place, old, new in changed:
@@ -117,13 +124,24 @@ def _differences(changed: list[tuple[int, bytes, bytes]]) -> bytes | None:
             fronts.append(front)
             tails.append(bits.to_bytes(size - front, "big"))
         else:
-            if size > _WIDEST:
+            if max(size, len(old)) > _WIDEST:
                 return None
+            front, back = _common(old, new)
             fronts.append(255)
-            lengths.append(size)
-            tails.append(new)
-    return b"".join((_COUNTS.pack(len(gaps), len(lengths)), struct.pack("<%dH" % len(gaps), *gaps), fronts,
-                     struct.pack("<%dH" % len(lengths), *lengths), *tails))
+            spans += (front, back, size - front - back)
+            tails.append(new[front : size - back])
+    return b"".join((_COUNTS.pack(len(gaps), len(spans) // 3), struct.pack("<%dH" % len(gaps), *gaps), fronts,
+                     struct.pack("<%dH" % len(spans), *spans), *tails))
+
+
+def _common(one: bytes, two: bytes) -> tuple[int, int]:
+    """How many bytes two lines of different length share at their beginning, and beyond these at their end."""
+    size = min(len(one), len(two))
+    bits = int.from_bytes(one[:size], "big") ^ int.from_bytes(two[:size], "big")
+    front = size - ((bits.bit_length() + 7) >> 3)
+    rest = size - front
+    bits = int.from_bytes(one[len(one) - rest :], "big") ^ int.from_bytes(two[len(two) - rest :], "big")
+    return front, ((bits & -bits).bit_length() - 1) >> 3 if bits else rest
 
 
 def _apply(body: bytes, at: int, lines: list[bytes]) -> None:
@@ -136,21 +154,24 @@ def _apply(body: bytes, at: int, lines: list[bytes]) -> None:
     at += 2 * count
     fronts = body[at : at + count]
     at += count
-    lengths = iter(struct.unpack_from("<%dH" % whole, body, at))
-    at += 2 * whole
+    spans = struct.iter_unpack("<HHH", body[at : at + 6 * whole])
+    at += 6 * whole
     place = 0
     for gap, front in zip(gaps, fronts):
         place += gap
         old = lines[place]
-        size = next(lengths) if front == 255 else len(old) - front
+        if front == 255:
+            start, back, size = next(spans)
+        else:
+            start, back, size = front, 0, len(old) - front
         tail = body[at : at + size]
-        if size < 0 or len(tail) != size:
+        if size < 0 or len(tail) != size or start + back > len(old):
             raise Damaged("cut short")
         at += size
         if front != 255:
             bits = int.from_bytes(old[front:], "big") ^ int.from_bytes(tail, "big")
-            tail = old[:front] + bits.to_bytes(size, "big")
-        lines[place] = tail
+            tail = bits.to_bytes(size, "big")
+        lines[place] = old[:start] + tail + old[len(old) - back :]
 
 
 def _encode_processes(new: dict[int, Process], old: dict[int, Process]) -> tuple[int, bytes]:
@@ -196,11 +217,16 @@ def _decode(raw: bytes, base: Content | None) -> Content:
     processes: dict[int, Process] = {}
     listing = _NO_LISTING
     at = 0
+    known = sorted(base.sources) if base else []
     while at < len(raw):
         width, how, begin, took, length = _ITEM.unpack_from(raw, at)
         at += _ITEM.size
-        name = raw[at : at + width].decode()
-        at += width
+        if width:
+            name = raw[at : at + width].decode()
+            at += width
+        else:
+            name = known[_PLACE.unpack_from(raw, at)[0]]
+            at += _PLACE.size
         body = raw[at : at + length]
         at += length
         if len(body) != length:
