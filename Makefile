@@ -10,7 +10,7 @@ METADATA = setup.cfg pyproject.toml
 FUZZ = 200000
 
 help:  ## these words
-	@sed -n 's/^\([a-z]*\):.*## /make \1: /p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
 
 run: $(VENV)/installed  ## the three checks on this very host, with what each leaves with
 	@for check in $(CHECKS); do \
@@ -38,6 +38,13 @@ bench: $(VENV)/installed  ## what a check costs
 
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
+
+torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,000 times; 10 minutes
+	$(BIN)/python tests/recording/torture.py 1000
+	$(BIN)/python tests/recording/images.py 1000
+
+test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
+	$(BIN)/python tests/guest/recorder.py $(ARGS)
 
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
@@ -73,4 +80,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test lint bench fuzz docs compile dist clean
+.PHONY: help run test lint bench fuzz torture test-guest docs compile dist clean
