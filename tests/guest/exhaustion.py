@@ -137,7 +137,9 @@ def recorded(variant: str, start: float, stop: float) -> dict[str, object]:
         first = next(recording.samples())
         killed = [line for sample in recording.samples() for line in (sample.content.sources["kmsg"].data or b"").split(b"\n")
                   if b"Killed process" in line]
-        return {**found, "late_max": max(late, default=None), "slab_lost": sum(one.lost for one in slab),
+        slowest = sorted(((one.took_us / 1e6, name) for sample in samples for name, one in (
+            *sample.content.sources.items(), ("processes", sample.content.listing))), reverse=True)[:4]
+        return {**found, "slowest": slowest, "late_max": max(late, default=None), "slab_lost": sum(one.lost for one in slab),
                 "slab_slowest": max((one.took_us / 1e6 for one in slab), default=None), "lost": sum(gap.lost for gap in recording.gaps()),
                 "waiting_max": max((int(sample.note("waiting", "sample") or 0) for sample in samples), default=None),
                 "available_least_mib": round(min(available, default=0), 1), "kills_in_recording": len(killed),
@@ -212,7 +214,7 @@ def main(kind: str, seconds: float, variants: list[str]) -> None:
     for variant in variants:
         say(who=variant, minor=cost[variant][0], major=cost[variant][1], alive_after_oom=alive[variant], **memory.get(variant, {}),
             **recorded(variant, start, stop),
-            gap_max_through_oom=recorded(variant, stop, oom_stop)["gap_max"])
+            **{f"{key}_through_oom": recorded(variant, stop, oom_stop + 10)[key] for key in ("gap_max", "slowest")})
     for name in others:
         found = stamps(name)
         say(who=name, alive_after_oom=peers_alive[name], **largest(found, start, stop),

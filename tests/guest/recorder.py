@@ -72,9 +72,10 @@ def main() -> int:
                 failures += bool(faults)
                 print(f"{kind} run {run}: OOM kills {rows[0]['kills']}" + (f"; WRONG: {', '.join(faults)}" if faults else ""))
                 for row in rows[1:]:
+                    words = "" if "VmRSS" not in row else (
+                        f", faults {row['minor']} minor {row['major']} major, {row['VmRSS']}, lost {row['lost']}")
                     print(f"    {row['who']:<14} largest gap {row['gap_max']:6.2f} s, median {row['gap_median']:5.2f}, through the kill "
-                          f"{row['gap_max_through_oom']:6.2f}" + (f", faults {row['minor']} minor {row['major']} major, {row['VmRSS']}, lost "
-                                                                  f"{row['lost']}" if "VmRSS" in row else ""), flush=True)
+                          f"{row['gap_max_through_oom']:6.2f}{words}", flush=True)
     return 1 if failures else 0
 
 

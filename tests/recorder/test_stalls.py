@@ -144,6 +144,31 @@ assert one.close()
         assert samples[-1].note("lost", "sample") == str(lost)
 
 
+def test_no_memory_for_one_sample_costs_that_one(tmp_path: Path) -> None:
+    python("""
+one = made(sys.argv[1], samples=20, interval=0.03)
+one.warm()
+packed, calls = one._packed, []
+def failing(raw):
+    calls.append(1)
+    if len(calls) in (7, 8):
+        raise MemoryError
+    return packed(raw)
+one._packed = failing
+append, written = one.writer.ring.append, []
+def bug(record, head):
+    written.append(1)
+    if len(written) == 3:
+        raise MemoryError
+    append(record, head)
+one.writer.ring.append = bug
+one.run()
+assert one.lost == 2 and one.close()
+""", str(tmp_path / "r"))
+    with Recording(str(tmp_path / "r")) as recording:
+        assert [sample.head.seq for sample in recording.samples()] == [1, 2, 3, 4, 5, 6, *range(9, 21)]
+
+
 def test_the_disk_never_answers_again(tmp_path: Path) -> None:
     done = python("""
 one = made(sys.argv[1], samples=10)

@@ -204,6 +204,17 @@ def test_a_second_recorder_is_refused(tmp_path: Path) -> None:
     os.close(lock(path))
 
 
+def test_files_of_others_in_its_place_are_not_touched(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_bytes(b"precious")
+    os.link(precious, tmp_path / "r.lock")
+    with pytest.raises(Refused, match=r"r\.lock is not this user's own file; remove it"):
+        lock(str(tmp_path / "r"))
+    os.link(precious, tmp_path / "r.new")
+    Ring.open(str(tmp_path / "r"), SIZE).close()
+    assert precious.read_bytes() == b"precious"
+
+
 @pytest.mark.needs_root
 def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
     command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)]

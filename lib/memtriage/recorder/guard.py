@@ -123,6 +123,15 @@ def raise_priority() -> str:
     return ", ".join(granted)
 
 
+def usual_priority() -> None:
+    """For a thread whose work may take long and can wait: back to where programs usually are."""
+    try:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except OSError:
+        pass
+
+
 def many_files() -> int:
     """Raises the limit of open files as far as it goes; returns it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -41,6 +41,7 @@ class KernelLog:
             except OSError as error:
                 if error.errno == errno.EPIPE:
                     parts.append(b"# records lost: overwritten before they were read\n")
+                    size += _RECORD
                     continue
                 if not parts:
                     return Source(None, error.errno or errno.EIO, 0, 0)

@@ -75,7 +75,7 @@ class Recorder:
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
         self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
-        self.detail = Worker(self.details.read, "details")
+        self.detail = Worker(self.details.read, "details", guard.usual_priority)
         self.groups: dict[str, Source] = {}
         self.locked = "no: not asked for"
         self.meta = EMPTY
@@ -142,7 +142,7 @@ class Recorder:
         every = self.notify.every_s
         left = due - time.monotonic()
         if left > 0:
-            for handle, events in self.poll.poll(1000 * min(left, every or left) + 1):
+            for handle, events in self.poll.poll(1000 * min(left, every or left)):
                 if handle == self._wake[0]:
                     os.read(handle, 64)
                 else:
@@ -152,6 +152,18 @@ class Recorder:
         return time.monotonic()
 
     def _sample(self, late: float) -> None:
+        """One sample, whatever the kernel refuses meanwhile: that one is lost then, and the next stands alone."""
+        try:
+            self._try_sample(late)
+        except (MemoryError, OSError):
+            self._lose()
+        self.seq += 1
+
+    def _lose(self) -> None:
+        self.lost += 1
+        self.place = 0
+
+    def _try_sample(self, late: float) -> None:
         content, real, boot = self._content(int(late * 1e6))
         if self.place and self.place % KEY_EVERY == 0:
             self.place = 0
@@ -175,9 +187,7 @@ class Recorder:
             self.place = place + 1
             self.flags = 0
         else:  # the disk has been standing for long: what comes next cannot lean on this one
-            self.lost += 1
-            self.place = 0
-        self.seq += 1
+            self._lose()
 
     def _packed(self, raw: bytes) -> bytes:
         packer = zlib.compressobj(6, zlib.DEFLATED, -15)

@@ -50,7 +50,7 @@ class Shortage:
         """The kernel's trigger went off, or is gone."""
         if events & select.POLLPRI:
             self._short("psi")
-        elif events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):
+        if events & (select.POLLERR | select.POLLHUP | select.POLLNVAL):  # with POLLPRI, where the kernel takes the trigger away
             self._poll.unregister(self.handle)
             os.close(self.handle)
             self.handle = -1

@@ -29,8 +29,10 @@ _V2 = ("memory.current", "memory.max", "memory.stat", "memory.events", "memory.p
 class Worker(Generic[T]):
     """A thread that does one thing when asked. Two bare locks carry the question and the answer; nothing is allocated by them."""
 
-    def __init__(self, work: Callable[[], T], name: str) -> None:
+    def __init__(self, work: Callable[[], T], name: str, first: Callable[[], None] = lambda: None) -> None:
+        """``first`` is called once, in the thread."""
         self.work = work
+        self.first = first
         self.busy = False
         self.result: T | None = None
         self._go = _thread.allocate_lock()
@@ -40,6 +42,7 @@ class Worker(Generic[T]):
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
+        self.first()
         while True:
             self._go.acquire()
             try:

@@ -10,7 +10,7 @@ from collections import deque
 
 from memtriage.recorder.sources import touched
 from memtriage.recording import layout
-from memtriage.recording.ring import Refused, Ring
+from memtriage.recording.ring import Ring
 
 
 class Buffer:
@@ -100,8 +100,8 @@ class Writer:
             try:
                 self._once()
                 self.problem = ""
-            except (OSError, Refused) as error:
-                self.problem = (error.strerror or "I/O error") if isinstance(error, OSError) else str(error)
+            except Exception as error:  # whatever it is, this thread must not end: the next attempt may go well
+                self.problem = (error.strerror or "I/O error") if isinstance(error, OSError) else str(error) or type(error).__name__
                 if self._stopping:
                     return
                 self._go.acquire(timeout=1.0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Callable
 
@@ -79,7 +80,11 @@ class Ring:
     def _make(cls, path: str, size: int) -> Ring:
         """Under another name until it is whole, so that a crash meanwhile leaves nothing that looks like a recording."""
         new = path + ".new"
-        handle = os.open(new, _FLAGS | os.O_CREAT | os.O_TRUNC, 0o640)
+        try:
+            os.unlink(new)
+        except FileNotFoundError:
+            pass
+        handle = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o640)
         try:
             disk = os.fstatvfs(handle)
             if disk.f_bavail * disk.f_frsize < size:
@@ -149,6 +154,10 @@ def _write(handle: int, data: memoryview, offset: int) -> None:
 def lock(path: str) -> int:
     """Returns a descriptor that holds the recording ``path`` for this process until it is closed. Raises :class:`Busy` with its holder."""
     handle = os.open(path + ".lock", _FLAGS | os.O_CREAT, 0o640)
+    info = os.fstat(handle)
+    if not stat.S_ISREG(info.st_mode) or info.st_uid != os.geteuid() or info.st_nlink != 1:
+        os.close(handle)
+        raise Refused(f"{path}.lock is not this user's own file; remove it")
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
