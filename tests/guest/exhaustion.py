@@ -139,11 +139,22 @@ def recorded(variant: str, start: float, stop: float) -> dict[str, object]:
                   if b"Killed process" in line]
         slowest = sorted(((one.took_us / 1e6, name) for sample in samples for name, one in (
             *sample.content.sources.items(), ("processes", sample.content.listing))), reverse=True)[:4]
-        return {**found, "slowest": slowest, "late_max": max(late, default=None), "slab_lost": sum(one.lost for one in slab),
+        pair = max(zip(samples, samples[1:]), key=lambda pair: pair[1].time - pair[0].time, default=())
+        around = [{"monotonic": int(sample.note("monotonic_us", "sample") or 0) / 1e6, "late": sample.note("late_us", "sample"),
+                   "lost": sample.note("lost", "sample"), "own": own(sample), "ends": sorted(
+                       ((one.begin_us + one.took_us) / 1e6, name) for name, one in sample.content.sources.items())[-2:]} for sample in pair]
+        return {**found, "around": around, "slowest": slowest, "late_max": max(late, default=None), "slab_lost": sum(one.lost for one in slab),
                 "slab_slowest": max((one.took_us / 1e6 for one in slab), default=None), "lost": sum(gap.lost for gap in recording.gaps()),
                 "waiting_max": max((int(sample.note("waiting", "sample") or 0) for sample in samples), default=None),
                 "available_least_mib": round(min(available, default=0), 1), "kills_in_recording": len(killed),
                 "locked": first.note("locked"), "oom_score_adj": first.note("oom_score_adj"), "priority": first.note("priority")}
+
+
+def own(sample: object) -> list[str]:
+    """Minor and major faults, user and system ticks of the recorder itself, out of its own sample."""
+    process = sample.content.processes[int(sample.note("pid"))]  # type: ignore[attr-defined]
+    words = process.stat.decode("ascii", "replace").rpartition(")")[2].split()
+    return [words[7], words[9], words[11], words[12]]
 
 
 def peers() -> dict[str, subprocess.Popen[bytes]]:
@@ -214,7 +225,7 @@ def main(kind: str, seconds: float, variants: list[str]) -> None:
     for variant in variants:
         say(who=variant, minor=cost[variant][0], major=cost[variant][1], alive_after_oom=alive[variant], **memory.get(variant, {}),
             **recorded(variant, start, stop),
-            **{f"{key}_through_oom": recorded(variant, stop, oom_stop + 10)[key] for key in ("gap_max", "slowest")})
+            **{f"{key}_through_oom": recorded(variant, stop, oom_stop + 10)[key] for key in ("gap_max", "slowest", "around")})
     for name in others:
         found = stamps(name)
         say(who=name, alive_after_oom=peers_alive[name], **largest(found, start, stop),

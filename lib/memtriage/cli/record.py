@@ -54,7 +54,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--output", metavar="FILE", default=os.environ.get("MEMTRIAGE_RECORDING") or DEFAULT,
         help=f"the recording (default: $MEMTRIAGE_RECORDING, else {DEFAULT})")
     add("--interval", metavar="SECONDS", type=_span, default=10.0, help="between samples (default: 10s)")
-    add("--fast-interval", metavar="SECONDS", type=_span, default=1.0, help="between samples while memory is short (default: 1s)")
+    add("--fast-interval", metavar="SECONDS", type=_span, help="between samples while memory is short (default: 1s)")
     add("--size", type=_bytes, default=256 * 1024**2, help="of the file, made in full at the start (default: 256MiB)")
     add("--sync", metavar="SECONDS", type=_span, default=5.0, help="a power cut costs the samples of so long (default: 5s)")
     add("--cgroups-above", metavar="SIZE", type=_bytes, default=64 * 1024**2, help="record control groups this large (default: 64MiB)")
@@ -75,6 +75,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     if args.export or args.print:
         return _show(args)
+    if args.fast_interval is None:
+        args.fast_interval = min(1.0, args.interval)
     if args.fast_interval > args.interval:
         raise Failure("--fast-interval must not be longer than --interval")
     return _record(args)

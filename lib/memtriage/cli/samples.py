@@ -62,7 +62,7 @@ def printed(recording: Recording, samples: Iterator[Sample], above: int, grew: i
         for key, user in sorted(found.items(), key=lambda pair: (-pair[1].held, pair[0])):
             change = user.held - before[key].held if key in before else user.held if before else 0
             if user.held >= above or abs(change) >= grew:
-                count = f" {user.processes} x" if user.processes > 1 else ""
+                count = f" ({user.processes} processes)" if user.processes > 1 else ""
                 listed.append(f"{clean(user.words, 40)}{count} {size(user.held)}" + (f" {signed(change)}" if change else ""))
         gone = [f"{clean(user.words, 40)} gone {signed(-user.held)}" for key, user in before.items()
                 if key not in found and user.held >= grew]
