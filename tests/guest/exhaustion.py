@@ -143,7 +143,8 @@ def recorded(variant: str, start: float, stop: float) -> dict[str, object]:
         around = [{"monotonic": int(sample.note("monotonic_us", "sample") or 0) / 1e6, "late": sample.note("late_us", "sample"),
                    "lost": sample.note("lost", "sample"), "own": own(sample), "ends": sorted(
                        ((one.begin_us + one.took_us) / 1e6, name) for name, one in sample.content.sources.items())[-2:]} for sample in pair]
-        return {**found, "around": around, "slowest": slowest, "late_max": max(late, default=None), "slab_lost": sum(one.lost for one in slab),
+        return {**found, "around": around, "slowest": slowest, "late_max": max(late, default=None),
+                "slab_lost": sum(one.lost for one in slab),
                 "slab_slowest": max((one.took_us / 1e6 for one in slab), default=None), "lost": sum(gap.lost for gap in recording.gaps()),
                 "waiting_max": max((int(sample.note("waiting", "sample") or 0) for sample in samples), default=None),
                 "available_least_mib": round(min(available, default=0), 1), "kills_in_recording": len(killed),
