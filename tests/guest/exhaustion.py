@@ -226,7 +226,8 @@ def main(kind: str, seconds: float, variants: list[str]) -> None:
     for variant in variants:
         say(who=variant, minor=cost[variant][0], major=cost[variant][1], alive_after_oom=alive[variant], **memory.get(variant, {}),
             **recorded(variant, start, stop),
-            **{f"{key}_through_oom": recorded(variant, stop, oom_stop + 10)[key] for key in ("gap_max", "slowest", "around")})
+            gap_max_through_oom=recorded(variant, stop, oom_stop)["gap_max"],
+            **{f"{key}_through_oom": recorded(variant, stop, oom_stop + 10)[key] for key in ("slowest", "around")})
     for name in others:
         found = stamps(name)
         say(who=name, alive_after_oom=peers_alive[name], **largest(found, start, stop),

@@ -18,6 +18,7 @@ ALIASES = "/sys/kernel/slab"
 READ_ONLY = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK
 EMPTY = Source(b"", 0, 0, 0)
 _LONGEST = 4 * 1024 * 1024
+_LITTLE = 512
 
 
 def touched(size: int) -> bytearray:
@@ -34,9 +35,16 @@ class Scratch:
     def __init__(self, size: int) -> None:
         self.memory = touched(size)
         self.views = [memoryview(self.memory)]
+        self.little = memoryview(bytearray(_LITTLE))
 
-    def read(self, handle: int) -> bytes:
-        """The whole file from its beginning. Raises ``OSError``."""
+    def read(self, handle: int, small: bool = False) -> bytes:
+        """The whole file from its beginning. Raises ``OSError``.
+
+        ``small`` is for /proc/sys: there the kernel allocates as many bytes as are asked for, and 256 KiB took seconds to be found where
+        memory was short.
+        """
+        if small:
+            return bytes(self.little[: os.preadv(handle, [self.little], 0)])
         done = os.preadv(handle, self.views, 0)
         total = done
         while done:
@@ -61,6 +69,7 @@ class File:
         """Raises ``FileNotFoundError`` where this kernel has no such file; any other failure is recorded at each sample."""
         self.name = name
         self.path = path
+        self.small = name.startswith("sys/")
         self.handle = -1
         self.errno = 0
         self._open()
@@ -81,7 +90,7 @@ class File:
         number = self.errno
         if self.handle >= 0:
             try:
-                data = scratch.read(self.handle)
+                data = scratch.read(self.handle, self.small)
             except OSError as error:
                 number = error.errno or errno.EIO
         return Source(data, number if data is None else 0, (begin - zero_ns) // 1000, (time.monotonic_ns() - begin) // 1000)
