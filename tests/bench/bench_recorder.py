@@ -48,7 +48,8 @@ while True:
                 for handle in handles[name]:
                     os.pread(handle, 470, 0)
             except OSError:
-                handles.pop(name, None)
+                for handle in handles.pop(name, []):
+                    os.close(handle)
     time.sleep(1)
 """
 TICK = os.sysconf("SC_CLK_TCK")
@@ -84,6 +85,8 @@ class Peer:
         return resident, resident if int(found["VmLck"][0]) else 0.0
 
     def end(self) -> None:
+        if self.process.poll() is not None:
+            print(f"{self.name} ended by itself, with {self.process.returncode}")
         self.process.terminate()
         try:
             self.process.wait(20)
