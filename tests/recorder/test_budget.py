@@ -67,7 +67,7 @@ one.close()
 
 
 def test_size_of_a_sample(tmp_path: Path) -> None:
-    python("one = made(sys.argv[1], samples=200)\none.warm()\none.run()\nassert one.close()", str(tmp_path / "r"))
+    python("one = made(sys.argv[1], samples=120, interval=0.01)\none.warm()\none.run()\nassert one.close()", str(tmp_path / "r"))
     with Recording(str(tmp_path / "r")) as recording:
         stored = sum(entry.head.length for entry in recording.entries)
         raw = sum(len(source.data or b"") for sample in recording.samples() for source in sample.content.sources.values())

@@ -61,7 +61,6 @@ def test_term_ends_it_with_everything_written(tmp_path):
         process.kill()
     with Recording(str(tmp_path / "r")) as recording:
         assert len(list(recording.samples())) == len(recording.entries) >= 3
-        assert recording.gaps(4.0) == []
 
 
 def test_a_second_one_is_refused(tmp_path):
