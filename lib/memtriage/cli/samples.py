@@ -107,7 +107,8 @@ def json_lines(samples: Iterator[Sample]) -> Iterator[str]:
                                "interval": sample.head.interval_ms / 1000, "boot_id": _boot(sample),
                                "release": _text(sample, "sys/kernel/osrelease")}
         row["gap"] = _gap(last, sample)
-        row["late"] = int(sample.note("late_us", "sample") or 0) / 1e6
+        late = (sample.note("late_us", "sample") or "").encode("utf-8", "replace")
+        row["late"] = (files.number(late) or 0) / 1e6
         for name, parse in SOURCES.items():
             try:
                 row[name] = _plain(recorded.value(sample, name, parse))
