@@ -4,7 +4,7 @@
 PYTHON = python3
 VENV = .venv$(if $(filter-out python3,$(PYTHON)),-$(notdir $(PYTHON)))
 BIN = $(VENV)/bin
-CHECKS = check_free_mem check_slab_growth check_proc_count check_oom_kill check_mem_pressure
+CHECKS = check_free_mem check_slab_growth check_proc_count check_oom_kill check_mem_pressure check_mem_recorder
 SOURCES := $(shell find bin lib checks -name '*.py' -o -path 'bin/check_*')
 METADATA = setup.cfg pyproject.toml
 FUZZ = 200000
@@ -42,6 +42,13 @@ bench-detection: $(VENV)/installed  ## how well leaks are told from what is none
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
 
+torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,000 times; 10 minutes
+	$(BIN)/python tests/recording/torture.py 1000
+	$(BIN)/python tests/recording/images.py 1000
+
+test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
+	$(BIN)/python tests/guest/recorder.py $(ARGS)
+
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
 
@@ -76,4 +83,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test lint bench bench-detection fuzz docs compile dist clean
+.PHONY: help run test lint bench bench-detection fuzz torture test-guest docs compile dist clean

@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.command import CHECKS, Answer
+from tests.checks.command import CHECKS, RECORDING, Answer
 from tests.conftest import ROOT, copy_checkout
 
 MIB = 1024 * 1024
-BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}
+BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MEMTRIAGE_RECORDING": RECORDING}
 
 
 def run(*line: object, limit: int | None = None, **more: object) -> Answer:

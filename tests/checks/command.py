@@ -12,11 +12,16 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.recording import made
+
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
-CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure")
+CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure", "check_mem_recorder")
 STATE = tempfile.mkdtemp(prefix="memtriage-test-state-")
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
+RECORDING = os.path.join(STATE, "recording")
+made.current(RECORDING, [1200, 600, 1])
+os.chmod(STATE, 0o755)
 PERFDATA = re.compile(r"([a-z0-9_]{1,40})=(-?[0-9]+(?:\.[0-9]+)?)(B|s|c|%|)((?:;[-0-9.~:@]*){0,4})")
 
 
@@ -59,7 +64,7 @@ class Answer(NamedTuple):
 def environment(**more: str) -> dict[str, str]:
     """What NRPE leaves a check: no LANG, no HOME that exists. The interpreter of the tests comes first in PATH; as root nothing is left."""
     return {"PATH": os.path.dirname(sys.executable) + ":/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent",
-            "MEMTRIAGE_STATE_DIR": STATE, **more}
+            "MEMTRIAGE_STATE_DIR": STATE, "MEMTRIAGE_RECORDING": RECORDING, **more}
 
 
 def run(check: str, *options: str, env: dict[str, str] | None = None, **more: object) -> Answer:

@@ -1,0 +1,279 @@
+"""The loop: wait, read, pack, hand over. No fork, no import, no new descriptor but for new processes; all else was there before."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import time
+import zlib
+
+import memtriage
+from memtriage.record import NamedTuple
+from memtriage.recorder import guard
+from memtriage.recorder.kernel_log import KernelLog
+from memtriage.recorder.notify import Notify
+from memtriage.recorder.processes import Processes
+from memtriage.recorder.shortage import Shortage
+from memtriage.recorder.slow import Details, Slab, Worker
+from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
+from memtriage.recorder.writer import Writer
+from memtriage.recording import FIRST, Content, Ring, Source, layout, payload
+
+KEY_EVERY = 64
+"""Samples from one record that stands alone to the next. In between each is compressed against the last one whose place in the group has
+the lowest set bit cleared: no record needs more than six others, half of all are needed by none."""
+BUFFER = 1024 * 1024
+"""Bytes that wait for a stalled disk: a quarter of an hour of samples, one a second, of a host with 100 processes."""
+STOCK = 1536 * 1024
+"""Bytes of heap beyond what the first samples need."""
+SLAB_WAIT, DETAILS_WAIT = 0.25, 0.03
+"""Seconds a sample waits for slabinfo, and for command lines."""
+
+
+class Settings(NamedTuple):
+    interval_s: float = 10.0
+    fast_s: float = 1.0
+    sync_s: float = 5.0
+    groups_above: int = 64 * 1024**2
+    root: str = "/proc"
+    sysfs: str = "/sys"
+    kmsg: str = "/dev/kmsg"
+    lock: bool = True
+    priority: bool = True
+    samples: int = 0
+    """Ends after so many; 0 for never."""
+
+
+class Recorder:
+    """One run. Made, warmed up, then :meth:`run` until a signal ends it."""
+
+    def __init__(self, settings: Settings, ring: Ring, slab: Slab | None) -> None:
+        guard.steady_heap()
+        self.settings = settings
+        self.stopping = False
+        self.seq = ring.seq
+        self.taken = 0
+        self.lost = 0
+        self.place = 0
+        self.kept: list[tuple[int, int, Content]] = []
+        self.key_size = 0
+        self.flags = FIRST
+        self.fast = False
+        self.poll = select.poll()
+        self.notify = Notify(os.environ)
+        self.scratch = Scratch(256 * 1024)
+        self.files = opened(settings.root, FILES)
+        self.processes = Processes(settings.root, guard.many_files())
+        self.log = KernelLog(settings.kmsg)
+        self.once = once(settings.root, ALIASES.replace("/sys", settings.sysfs, 1))
+        self.shortage = Shortage(settings.root, _low_watermark(self.files, self.scratch), self.poll)
+        if settings.priority:
+            self.priority, self.oom = guard.raise_priority(), guard.spare_from_oom()
+        else:
+            self.priority, self.oom = "not asked for", guard.own_oom_score()
+        self.writer = Writer(ring, BUFFER, settings.sync_s)
+        self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
+        self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
+        self.detail = Worker(self.details.read, "details", guard.usual_priority)
+        self.groups: dict[str, Source] = {}
+        self.locked = "no: not asked for"
+        self.meta = EMPTY
+        self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self.poll.register(self._wake[0], select.POLLIN)
+
+    def warm(self) -> None:
+        """Full passes before anything is locked, so that the stack, the heap and the code that a sample needs are there."""
+        interval = int(self.settings.interval_s * 1000)
+        old: Content | None = None
+        for _ in range(12):
+            content = self._content(0)[0]
+            self._packed(payload.encode(content, None))
+            if old is not None:
+                self._packed(payload.encode(content, old))
+            old = content
+        self.stock = guard.stock(STOCK)
+        guard.freeze()
+        if self.settings.lock:
+            self.locked = guard.lock_memory()
+        words = {"program": f"memtriage {memtriage.__version__}", "pid": str(os.getpid()), "page_size": str(os.sysconf("SC_PAGE_SIZE")),
+                 "clock_ticks": str(os.sysconf("SC_CLK_TCK")), "interval_ms": str(interval),
+                 "fast_interval_ms": str(int(self.settings.fast_s * 1000)),
+                 "sync_s": f"{self.settings.sync_s:g}", "locked": self.locked, "oom_score_adj": self.oom, "priority": self.priority,
+                 "psi_trigger": self.shortage.trigger, "started_ns": str(time.time_ns())}
+        self.meta = Source("".join(f"{key} {value}\n" for key, value in words.items()).encode("utf-8", "replace"), 0, 0, 0)
+
+    def run(self) -> None:
+        """Samples until told to stop. SIGTERM and SIGINT end it, SIGHUP opens the file anew."""
+        signal.set_wakeup_fd(self._wake[1], warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._reopen)
+        self.notify.send(b"READY=1\nSTATUS=recording")
+        due = last = time.monotonic()
+        while not self.stopping:
+            now = self._wait(due)
+            if self.shortage.now and not self.fast:  # the kernel's alarm, in the middle of a long interval
+                self.fast = True
+                due = min(due, max(now, last + self.settings.fast_s))
+            if self.stopping:
+                self._sample(0.0)  # what happened since the last one, in the kernel's log for one
+                return
+            if now < due:
+                continue
+            last = now
+            self._sample(now - due)
+            self.taken += 1
+            if self.settings.samples and self.taken >= self.settings.samples:
+                return
+            self.fast = self.shortage.now
+            due += self._step()
+            behind = time.monotonic() - due
+            if behind > self._step():  # samples that were due and could not be taken: a hole in the numbers
+                missed = int(behind / self._step())
+                self.seq += missed
+                due += missed * self._step()
+
+    def _step(self) -> float:
+        return self.settings.fast_s if self.fast else self.settings.interval_s
+
+    def _wait(self, due: float) -> float:
+        """Until the next sample is due, a signal comes, memory gets short, or the watchdog wants a word."""
+        every = self.notify.every_s
+        left = due - time.monotonic()
+        if left > 0:
+            for handle, events in self.poll.poll(1000 * min(left, every or left)):
+                if handle == self._wake[0]:
+                    os.read(handle, 64)
+                else:
+                    self.shortage.alarmed(events)
+        if every:
+            self.notify.send(b"WATCHDOG=1")
+        return time.monotonic()
+
+    def _sample(self, late: float) -> None:
+        """One sample, whatever the kernel refuses meanwhile: that one is lost then, and the next stands alone."""
+        try:
+            self._try_sample(late)
+        except (MemoryError, OSError):
+            self._lose()
+        self.seq += 1
+
+    def _lose(self) -> None:
+        self.lost += 1
+        self.place = 0
+
+    def _try_sample(self, late: float) -> None:
+        content, real, boot = self._content(int(late * 1e6))
+        if self.place and self.place % KEY_EVERY == 0:
+            self.place = 0
+        place = self.place
+        while self.kept and self.kept[-1][0] != place & (place - 1):
+            self.kept.pop()
+        base = self.kept[-1] if place and self.kept else None
+        raw = payload.encode(content, base[2] if base else None)
+        if base is not None and 2 * len(raw) > self.key_size:
+            base, place = None, 0
+            raw = payload.encode(content, None)
+        if base is None:
+            self.kept.clear()
+            self.key_size = len(raw)
+        self.seq = max(self.seq, self.writer.floor)
+        packed = self._packed(raw)
+        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), int(1000 * self._step()), 0,
+                           layout.KEY if base is None else layout.DELTA, self.flags, self.seq - base[1] if base else 0)
+        if self.writer.put(head, packed):
+            self.kept.append((place, self.seq, content))
+            self.place = place + 1
+            self.flags = 0
+        else:  # the disk has been standing for long: what comes next cannot lean on this one
+            self._lose()
+
+    def _packed(self, raw: bytes) -> bytes:
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
+        return packer.compress(raw) + packer.flush()
+
+    def _content(self, late_us: int) -> tuple[Content, int, int]:
+        real, boot, zero = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns()
+        if self.slab is not None:
+            late_slab = self.slab.answer(0.0)
+        sources: dict[str, Source] = {}
+        for file in self.files:
+            sources[file.name] = file.read(self.scratch, zero)
+        self.shortage.judge(sources["meminfo"].data if "meminfo" in sources else None)
+        processes, listing = self.processes.read(zero)
+        sources["kmsg"] = self.log.read()
+        self._ask_details(zero // 1000)
+        if self.slab is not None:
+            self.slab.ask()
+            found = self.slab.answer(SLAB_WAIT) or late_slab
+            sources["slabinfo"] = found._replace(begin_us=found.begin_us - zero // 1000) if found else Source(None, 0, 0, 0)
+        sources.update(self.groups)
+        words = b"monotonic_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
+            zero // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-", self.lost, len(self.writer.buffer.records),
+            self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
+        sources["sample"] = Source(words, 0, 0, 0)
+        sources["meta"] = self.meta
+        sources.update(self.once)
+        return Content(sources, processes, listing), real, boot
+
+    def _ask_details(self, zero_us: int) -> None:
+        """New processes are described in the sample that sees them if that takes no time, else in a later one."""
+        self._take_details(0.0, zero_us)
+        if not self.detail.busy:
+            self.details.pids, self.processes.wanted = self.processes.wanted, []
+            self.details.calm = not self.shortage.now
+            self.detail.ask()
+            self._take_details(DETAILS_WAIT, zero_us)
+
+    def _take_details(self, seconds: float, zero_us: int) -> None:
+        answer = self.detail.answer(seconds)
+        if answer is not None:
+            for pid, cmdline, cgroup in answer[0]:
+                self.processes.describe(pid, cmdline, cgroup)
+            before = self.groups
+            self.groups = {}
+            for name, source in answer[1]:
+                old = before.get(name)
+                # One that says the same is the same, time included: most groups of a host do nothing.
+                same = old is not None and old.data == source.data and old.errno == source.errno
+                self.groups[name] = old if old is not None and same else source._replace(begin_us=source.begin_us - zero_us)
+
+    def _stop(self, number: int, frame: object) -> None:
+        self.stopping = True
+
+    def _reopen(self, number: int, frame: object) -> None:
+        self.place = 0
+        self.kept.clear()
+        self.writer.reopen = True
+        self.writer.wake()
+
+    def close(self, seconds: float = 5.0) -> bool:
+        """Ends the writing; ``False`` where the disk did not take all in the time."""
+        self.notify.send(b"STOPPING=1")
+        done = self.writer.stop(seconds)
+        if done:
+            self.writer.ring.close()
+        return done
+
+
+def _memory_groups(sysfs: str) -> str:
+    """The folder of the memory controller, version 1 or 2, or an empty text."""
+    first = os.path.join(sysfs, "fs/cgroup")
+    for folder, sign in ((os.path.join(first, "memory"), "memory.usage_in_bytes"), (first, "cgroup.controllers")):
+        if os.path.exists(os.path.join(folder, sign)):
+            return folder
+    return ""
+
+
+def _low_watermark(files: list[File], scratch: Scratch) -> int:
+    """Bytes of all zones' low watermarks, 0 where the kernel does not say."""
+    pages = 0
+    for file in files:
+        if file.name == "zoneinfo":
+            data = file.read(scratch, 0).data or b""
+            for line in data.split(b"\n"):
+                words = line.split()
+                if len(words) == 2 and words[0] == b"low" and words[1].isdigit():
+                    pages += int(words[1])
+    return pages * int(os.sysconf("SC_PAGE_SIZE"))

@@ -1,0 +1,144 @@
+"""The processes: stat and statm of each at every sample, from descriptors kept open; cmdline and cgroup when one is first seen.
+
+The latter two may block, the one on the process's own memory lock, the other on the lock of all control groups: they are read by a thread
+of their own (:mod:`memtriage.recorder.slow`) and come when they come.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import time
+
+from memtriage.recorder.sources import READ_ONLY
+from memtriage.recording.payload import Process, Source
+
+_SHORT = 470
+"""Bytes: what stat needs nearly always, and small enough to be freed to where it is met again."""
+_SPARE = 64
+_NOTHING = b"0 0 0 0 0 0 0\n"
+"""statm of a kernel thread or of what has ended; neither will have memory again, so it is not read any more."""
+MOST = 16384
+"""Processes recorded at most."""
+
+
+class _Entry:
+    __slots__ = ("process", "stat", "statm")
+
+    def __init__(self, stat: int, statm: int) -> None:
+        self.stat = stat
+        self.statm = statm
+        self.process = Process(b"", b"")
+
+
+class Processes:
+    """The table, kept from sample to sample."""
+
+    def __init__(self, root: str, files: int) -> None:
+        """``files`` is how many descriptors may be open in all."""
+        self.root = root
+        self.handle = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        self.entries: dict[int, _Entry] = {}
+        self.wanted: list[int] = []
+        """Processes whose cmdline and cgroup should be read."""
+        self.budget = max(0, (files - _SPARE) // 2)
+
+    def read(self, zero_ns: int) -> tuple[dict[int, Process], Source]:
+        """One pass. A process that ended meanwhile is left out."""
+        begin = time.monotonic_ns()
+        number = 0
+        found: dict[int, Process] = {}
+        try:
+            names = os.listdir(self.handle)
+        except OSError as error:
+            number = error.errno or errno.EIO
+            names = []
+        for pid in sorted([int(name) for name in names if name.isdigit() and name.isascii() and len(name) < 10])[:MOST]:
+            process = self._one(pid)
+            if process is not None:
+                found[pid] = process
+        if len(self.entries) > len(found):
+            for pid in [pid for pid in self.entries if pid not in found]:
+                self._forget(pid)
+        took = (time.monotonic_ns() - begin) // 1000
+        return found, Source(None if number else b"", number, (begin - zero_ns) // 1000, took)
+
+    def _one(self, pid: int) -> Process | None:
+        entry = self.entries.get(pid)
+        if entry is None or entry.stat < 0:
+            return self._first(pid)
+        try:
+            stat = os.pread(entry.stat, _SHORT, 0)
+            statm = os.pread(entry.statm, _SHORT, 0) if entry.statm >= 0 else _NOTHING
+        except OSError:  # it ended, and its number may be another's by now
+            self._forget(pid)
+            return self._first(pid)
+        if len(stat) == _SHORT:
+            stat = _long(entry.stat, stat)
+        return self._taken(pid, entry, stat, statm)
+
+    def _taken(self, pid: int, entry: _Entry, stat: bytes, statm: bytes) -> Process:
+        before = entry.process
+        if stat == before.stat and statm == before.statm:
+            return before
+        if stat[: stat.rfind(b")")] != before.stat[: before.stat.rfind(b")")]:  # exec: another program, another command line
+            self.wanted.append(pid)
+        entry.process = Process(stat, statm, before.cmdline, before.cgroup)
+        return entry.process
+
+    def _first(self, pid: int) -> Process | None:
+        stat_handle = statm_handle = -1
+        try:
+            stat_handle = os.open(f"{pid}/stat", READ_ONLY, dir_fd=self.handle)
+            statm_handle = os.open(f"{pid}/statm", READ_ONLY, dir_fd=self.handle)
+            stat = os.pread(stat_handle, _SHORT, 0)
+            if len(stat) == _SHORT:
+                stat = _long(stat_handle, stat)
+            statm = os.pread(statm_handle, _SHORT, 0)
+        except OSError:
+            for handle in (stat_handle, statm_handle):
+                if handle >= 0:
+                    os.close(handle)
+            return None
+        entry = self.entries.get(pid)
+        if entry is None:
+            entry = self.entries[pid] = _Entry(-1, -1)
+        if len(self.entries) <= self.budget:
+            entry.stat, entry.statm = stat_handle, statm_handle
+            if statm == _NOTHING:
+                os.close(statm_handle)
+                entry.statm = -1
+        else:
+            os.close(stat_handle)
+            os.close(statm_handle)
+        return self._taken(pid, entry, stat, statm)
+
+    def _forget(self, pid: int) -> None:
+        entry = self.entries.pop(pid, None)
+        if entry is not None and entry.stat >= 0:
+            os.close(entry.stat)
+            if entry.statm >= 0:
+                os.close(entry.statm)
+
+    def describe(self, pid: int, cmdline: bytes, cgroup: bytes) -> None:
+        """Takes what the thread found out about a process that may be gone by now."""
+        entry = self.entries.get(pid)
+        if entry is not None:
+            entry.process = entry.process._replace(cmdline=cmdline, cgroup=cgroup)
+
+    def close(self) -> None:
+        for pid in list(self.entries):
+            self._forget(pid)
+        os.close(self.handle)
+
+
+def _long(handle: int, start: bytes) -> bytes:
+    parts = [start]
+    size = len(start)
+    while size < 16384:
+        part = os.pread(handle, 4096, size)
+        if not part:
+            break
+        parts.append(part)
+        size += len(part)
+    return b"".join(parts)

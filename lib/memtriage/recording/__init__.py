@@ -1,0 +1,15 @@
+"""The flight recorder's file: a ring of records that stays readable whatever happens to the host (docs/recording-format.md).
+
+    with Recording("/var/log/memtriage/recording") as recording:
+        for sample in recording.samples(start, end):
+            sample.content.sources["meminfo"].data
+
+What the bytes mean is not known here: :mod:`memtriage.recorded` gives them to the parsers of :mod:`memtriage.procfs`.
+"""
+
+from memtriage.recording.payload import Content, Damaged, Process, Source
+from memtriage.recording.reader import FIRST, Gap, Recording, Sample, Unreadable, gap
+from memtriage.recording.ring import Busy, Refused, Ring, lock
+
+__all__ = ["FIRST", "Busy", "Content", "Damaged", "Gap", "Process", "Recording", "Refused", "Ring", "Sample", "Source", "Unreadable",
+           "gap", "lock"]

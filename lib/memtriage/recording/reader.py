@@ -1,0 +1,224 @@
+"""The reading side: samples by time, as they were read, gaps as gaps. The file may be written to meanwhile, or be what is left of one."""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterator
+
+from memtriage.record import NamedTuple
+from memtriage.recording import layout, payload
+from memtriage.recording.scan import Entry, Window, backwards, commonest, newest, scan, sound
+
+FIRST = 1
+"""Flag of the first record of a run of the recorder."""
+_DEEPEST = 64
+_KEPT = 12
+
+
+class Unreadable(Exception):
+    """The file is not a recording, or cannot be opened; the text says why."""
+
+
+class Sample(NamedTuple):
+    """One sample of a recording."""
+
+    head: layout.Head
+    content: payload.Content
+
+    @property
+    def time(self) -> float:
+        """The wall clock when it began, seconds since 1970."""
+        return self.head.real_ns / 1e9
+
+    @property
+    def boot_time(self) -> float:
+        """Seconds since boot when it began, time asleep included."""
+        return self.head.boot_ns / 1e9
+
+    def note(self, name: str, source: str = "meta") -> str | None:
+        """A line ``name value`` of what the recorder says of itself (``meta``) or of this sample (``sample``)."""
+        found = self.content.sources.get(source)
+        for line in (found.data or b"").split(b"\n") if found else ():
+            key, _, value = line.partition(b" ")
+            if key == name.encode():
+                return value.decode("utf-8", "backslashreplace")
+        return None
+
+
+class Gap(NamedTuple):
+    """A time without samples, between two that follow each other."""
+
+    after: layout.Head
+    before: layout.Head
+    seconds: float
+    lost: int
+    """Samples that were due and are not in the file."""
+    restart: bool
+    """The recorder was started anew in between."""
+
+
+class Recording:
+    """A recording open for reading. Raises :class:`Unreadable` where there is none, and never anything for damage within one."""
+
+    def __init__(self, path: str, seconds: float | None = None) -> None:
+        """``seconds``: only the records of so long before the newest, found without reading the whole file."""
+        self.path = path
+        try:
+            self.handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except (OSError, ValueError) as error:
+            raise Unreadable(f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else 'no such file'}") from None
+        try:
+            self.file = _file_head(self.handle, path)
+            self.entries = self._recent(seconds) if seconds is not None else self._all()
+        except OSError as error:
+            self.close()
+            raise Unreadable(f"{path}: {error.strerror}") from None
+        except BaseException:
+            self.close()
+            raise
+        self._by_seq = {entry.head.seq: entry for entry in self.entries}
+        self._cache: dict[int, payload.Content] = {}
+
+    def __enter__(self) -> Recording:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        if self.handle >= 0:
+            os.close(self.handle)
+            self.handle = -1
+
+    def _all(self) -> list[Entry]:
+        found = {entry.head.seq: entry for entry in scan(Window(self.handle), self.file.name, layout.EDGE, self.file.size)}
+        return [found[seq] for seq in sorted(found)]
+
+    def _recent(self, seconds: float) -> list[Entry]:
+        last = newest(self.handle, self.file.name, self.file.size)
+        if last is None:
+            return self._all()
+        found: list[Entry] = []
+        for entry in backwards(self.handle, self.file.name, self.file.size, last, 1_000_000):
+            found.append(entry)
+            old = last.head.boot_ns - entry.head.boot_ns > seconds * 1e9 or last.head.real_ns - entry.head.real_ns > seconds * 1e9
+            if (old and entry.head.kind == layout.KEY) or entry.head.boot_ns > last.head.boot_ns:
+                break
+        return found[::-1]
+
+    def refresh(self) -> list[Entry]:
+        """Looks for records written since, and returns them. What the recorder overwrote meanwhile is a gap like any other."""
+        last = self.entries[-1] if self.entries else None
+        seq = last.head.seq if last else 0
+        offset = last.offset + last.head.length if last else layout.EDGE
+        end = self.file.size - layout.EDGE
+        window = Window(self.handle, 65536)
+        fresh: list[Entry] = []
+        wrapped = offset == layout.EDGE
+        while True:
+            head = sound(window, self.file.name, offset, end)
+            if head is not None and head.seq > seq and head.kind != layout.FILLER:
+                seq = head.seq
+                fresh.append(Entry(offset, head))
+                offset += head.length
+            elif not wrapped:
+                offset, wrapped = layout.EDGE, True
+            else:
+                break
+        self.entries += fresh
+        self._by_seq.update((entry.head.seq, entry) for entry in fresh)
+        return fresh
+
+    def content(self, entry: Entry) -> payload.Content:
+        """What a record holds. Raises :class:`~memtriage.recording.payload.Damaged` where it, or one it is compressed against, is gone."""
+        chain: list[Entry] = []
+        base: payload.Content | None = None
+        while True:
+            known = self._cache.get(entry.head.seq)
+            if known is not None:
+                base = known
+                break
+            chain.append(entry)
+            if entry.head.kind == layout.KEY:
+                break
+            before = self._by_seq.get(entry.head.seq - entry.head.base)
+            if before is None or entry.head.base == 0 or len(chain) > _DEEPEST:
+                raise payload.Damaged("the record it is compressed against is gone")
+            entry = before
+        for link in reversed(chain):
+            base = payload.decode(self._inflated(link), base if link.head.kind == layout.DELTA else None)
+            self._cache[link.head.seq] = base
+            while len(self._cache) > _KEPT:
+                del self._cache[next(iter(self._cache))]
+        assert base is not None
+        return base
+
+    def _inflated(self, entry: Entry) -> bytes:
+        head = entry.head
+        try:
+            data = os.pread(self.handle, layout.ALIGN + head.stored, entry.offset)
+            if layout.unpack(data) != head or zlib.crc32(data[layout.ALIGN :]) != head.check:
+                raise payload.Damaged("overwritten meanwhile")
+            unpacker = zlib.decompressobj(-15)
+            raw = unpacker.decompress(data[layout.ALIGN :], head.raw + 1)
+        except (OSError, zlib.error) as error:
+            raise payload.Damaged(str(error)) from None
+        if len(raw) != head.raw:
+            raise payload.Damaged("not as long as it says")
+        return raw
+
+    def samples(self, start: float | None = None, end: float | None = None) -> Iterator[Sample]:
+        """The samples whose wall clock lies in ``start`` to ``end`` (seconds since 1970), oldest first; damaged ones are left out."""
+        yield from self.samples_of([entry for entry in self.entries if (start is None or entry.head.real_ns >= start * 1e9)
+                                    and (end is None or entry.head.real_ns <= end * 1e9)])
+
+    def samples_of(self, entries: list[Entry]) -> Iterator[Sample]:
+        """The samples of these records, as :meth:`samples`."""
+        for entry in entries:
+            try:
+                yield Sample(entry.head, self.content(entry))
+            except payload.Damaged:
+                continue
+
+    def at(self, moment: float) -> Sample | None:
+        """The last sample that began at or before ``moment`` (seconds since 1970) and can be read."""
+        for entry in reversed(self.entries):
+            if entry.head.real_ns <= moment * 1e9:
+                try:
+                    return Sample(entry.head, self.content(entry))
+                except payload.Damaged:
+                    continue
+        return None
+
+    def gaps(self, factor: float = 1.5) -> list[Gap]:
+        """Where two samples lie further apart than ``factor`` intervals, or some are missing, or the recorder was started anew."""
+        heads = [entry.head for entry in self.entries]
+        found = (gap(before, after) for before, after in zip(heads, heads[1:]))
+        return [one for one in found if one.lost or one.restart
+                or one.seconds * 1000 > factor * max(one.after.interval_ms, one.before.interval_ms)]
+
+
+def gap(before: layout.Head, after: layout.Head) -> Gap:
+    """The distance of two samples that follow each other. Across a start of the recorder the host may have been booted: the wall clock."""
+    restart = bool(after.flags & FIRST) or after.boot_ns < before.boot_ns
+    span = after.real_ns - before.real_ns if restart else after.boot_ns - before.boot_ns
+    return Gap(before, after, max(0.0, span / 1e9), 0 if restart else after.seq - before.seq - 1, restart)
+
+
+def _file_head(handle: int, path: str) -> layout.FileHead:
+    """The file's head from either end; where both are gone, what the records themselves say."""
+    size = os.fstat(handle).st_size
+    start = os.pread(handle, layout.EDGE, 0)
+    head = layout.unpack_file(start)
+    if head is None and size > layout.EDGE:
+        head = layout.unpack_file(os.pread(handle, layout.EDGE, size - layout.EDGE))
+    if head is not None:
+        return head._replace(size=min(head.size, max(size, 0) + layout.EDGE))
+    other = layout.other_version(start)
+    if other is not None:
+        raise Unreadable(f"{path}: a recording of version {other}; this program reads version {layout.VERSION}")
+    name = commonest(handle, size)
+    if name is None:
+        raise Unreadable(f"{path}: not a recording")
+    return layout.FileHead(size + layout.EDGE, 0, name)

@@ -1,0 +1,226 @@
+"""A small virtual machine that really runs out of memory: built from Debian's own packages, run under QEMU, no network, nothing kept.
+
+    python tests/guest/guest.py build          once; about half a minute
+    python tests/guest/guest.py run SCRIPT...  boots it and runs a script of this folder in it
+
+Needs apt-get, dpkg-deb, mkfs.ext4, debugfs, cpio and qemu-system-x86_64, no root. Everything lies in $MEMTRIAGE_GUEST, by default
+memtriage-guest in the folder for temporary files.
+"""
+
+from __future__ import annotations
+
+import gzip
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[1]
+LAB = Path(os.environ.get("MEMTRIAGE_GUEST") or os.path.join(tempfile.gettempdir(), "memtriage-guest"))
+PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
+            "base-files", "base-passwd")
+NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
+BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
+LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemanage|libsepol|libpam|gcc-|libgdbm|xz-utils|systemd|udev|"
+                      "linux-image)")
+DISKS = {"fast": "", "ssd": ",throttling.iops-total=3000,throttling.bps-total=125000000",
+         "hdd": ",throttling.iops-total=120,throttling.bps-total=60000000"}
+
+INIT = """#!/bin/busybox sh
+b=/bin/busybox
+$b mount -t proc proc /proc; $b mount -t sysfs sys /sys; $b mount -t devtmpfs dev /dev
+for module in {modules}; do $b insmod /modules/$module; done
+count=0
+while [ ! -b /dev/vdc ] && [ $count -lt 300 ]; do $b usleep 10000; count=$((count + 1)); done
+$b mount -t ext4 -o ro,noatime /dev/vda /new
+for folder in proc sys dev; do $b mount -o move /$folder /new/$folder; done
+exec $b switch_root /new /sbin/first </dev/console >/dev/console 2>&1
+"""
+
+FIRST = """#!/bin/bash
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/tmp LANG=C.UTF-8 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=/work/lib
+mount -t tmpfs -o mode=1777,size=20% tmp /tmp; mount -t tmpfs -o mode=755,size=20% run /run
+mkdir -p /dev/shm; mount -t cgroup2 cgroup2 /sys/fs/cgroup; echo +memory > /sys/fs/cgroup/cgroup.subtree_control
+ip link set lo up 2>/dev/null
+mount -o ro,noatime /dev/vdb /work; mount -o noatime /dev/vdc /scratch
+for word in $(< /proc/cmdline); do case $word in guest=*) IFS=, read -ra words <<< "${word#guest=}" ;; esac; done
+python3 "/work/${words[0]}" "${words[@]:1}" > /dev/ttyS1 2>&1 < /dev/null
+echo "exit $?" > /dev/ttyS1
+sync; umount /scratch; echo o > /proc/sysrq-trigger; sleep 10
+"""
+
+
+class Result(NamedTuple):
+    code: int
+    """What the script left with; 99 where the guest did not get as far."""
+    said: str
+    console: str
+    scratch: Path
+    """The image of the scratch disk; :func:`fetch` takes files out of it."""
+
+
+def missing() -> list[str]:
+    """The programs that are not on this host."""
+    path = os.environ.get("PATH", "") + ":/usr/sbin:/sbin"
+    return [name for name in NEEDED if shutil.which(name, path=path) is None]
+
+
+def call(*command: object, **more: object) -> str:
+    env = {**os.environ, "PATH": os.environ.get("PATH", "") + ":/usr/sbin:/sbin", "LC_ALL": "C"}
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600, check=False, env=env,
+                          **more)  # type: ignore[call-overload]
+    if done.returncode:
+        raise SystemExit(f"{command[0]}: {done.stderr.strip()[-500:] or done.returncode}")
+    return str(done.stdout)
+
+
+def build() -> None:
+    """Fetches packages, unpacks them, makes kernel, initrd and root disk; an older build is left where it is whole."""
+    if all((LAB / name).exists() for name in ("vmlinuz", "initrd.gz", "root.img")):
+        return
+    archives, status = LAB / "apt/archives", LAB / "apt/status"
+    (archives / "partial").mkdir(parents=True, exist_ok=True)
+    status.write_bytes(b"")
+    options = ["-q", "-o", f"Dir::State::status={status}", "-o", f"Dir::Cache::archives={archives}", "-o", "Dir::Cache::pkgcache=",
+               "-o", "Dir::Cache::srcpkgcache=", "-o", "Debug::NoLocking=1", "-o", "APT::Sandbox::User=", "-o",
+               "APT::Keep-Downloaded-Packages=1"]
+    call("apt-get", *options, "-y", "--no-install-recommends", "--download-only", "install", *PACKAGES)
+    about = call("apt-cache", "show", "--no-all-versions", "linux-image-amd64")
+    depends = re.search(r"^Depends:.*?(linux-image-[0-9][^ ,]*)", about, re.MULTILINE)
+    if depends is None:
+        raise SystemExit("no kernel package is known: apt-get update")
+    if not list(archives.glob(depends[1] + "_*.deb")):
+        call("apt-get", *options, "download", depends[1], cwd=archives)
+    kernel_package, = archives.glob(depends[1] + "_*.deb")
+    root, kernel = LAB / "root", LAB / "kernel"
+    for folder in (root, kernel):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+    for name in ("bin", "sbin", "lib", "lib64"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+    for name in ("proc", "sys", "dev", "run", "tmp", "work", "scratch", "etc", "var"):
+        (root / name).mkdir(exist_ok=True)
+    for package in sorted(archives.glob("*.deb")):
+        if not LEFT_OUT.match(package.name):
+            _unpack(package, root)
+    _unpack(kernel_package, kernel)
+    _finish_root(root)
+    _initrd(root, kernel, depends[1].replace("linux-image-", ""))
+    image = LAB / "root.img.new"
+    image.unlink(missing_ok=True)
+    blocks = sum(path.lstat().st_size // 4096 + 1 for path in root.rglob("*") if not path.is_symlink())
+    call("mkfs.ext4", "-q", "-O", "^has_journal,^metadata_csum", "-m", "0", "-d", root, image, f"{blocks // 256 * 120 // 100 + 40}M")
+    image.rename(LAB / "root.img")
+
+
+def _unpack(package: Path, folder: Path) -> None:
+    with subprocess.Popen(["dpkg-deb", "--fsys-tarfile", str(package)], stdout=subprocess.PIPE) as stream:
+        call("tar", "-x", "--keep-directory-symlink", "-C", folder, stdin=stream.stdout)
+    if stream.returncode:
+        raise SystemExit(f"{package.name} cannot be unpacked")
+
+
+def _finish_root(root: Path) -> None:
+    """What the packages' scripts would have done, as far as it is needed; and away with what takes room."""
+    for name in ("doc", "man", "locale", "info", "i18n", "zoneinfo", "perl", "bash-completion"):
+        shutil.rmtree(root / "usr/share" / name, ignore_errors=True)
+    for path in (root / "usr/lib").glob("*/gconv"):
+        shutil.rmtree(path)
+    for name in ("passwd", "group"):
+        shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
+    (root / "etc/mtab").symlink_to("/proc/self/mounts")
+    for name, target in (("awk", "mawk"), ("sar", "sar.sysstat")):
+        if not (root / "usr/bin" / name).exists():
+            (root / "usr/bin" / name).symlink_to(target)
+    (root / "sbin/first").write_text(FIRST)
+    (root / "sbin/first").chmod(0o755)
+
+
+def _initrd(root: Path, kernel: Path, release: str) -> None:
+    call("depmod", "-b", kernel, release)
+    work = LAB / "initrd"
+    shutil.rmtree(work, ignore_errors=True)
+    for name in ("bin", "modules", "proc", "sys", "dev", "new"):
+        (work / name).mkdir(parents=True)
+    shutil.copy(root / "bin/busybox", work / "bin/busybox")
+    order: list[str] = []
+    for module in BOOT_MODULES:
+        for line in call("modprobe", "-d", kernel, "-S", release, "--show-depends", module).splitlines():
+            path = line.split()[1] if line.startswith("insmod ") else ""
+            if path and os.path.basename(path) not in order:
+                order.append(os.path.basename(path))
+                shutil.copy(path, work / "modules")
+    (work / "init").write_text(INIT.replace("{modules}", " ".join(order)))
+    (work / "init").chmod(0o755)
+    names = "\n".join(str(path.relative_to(work)) for path in sorted(work.rglob("*")))
+    command = ["cpio", "-o", "-H", "newc", "--quiet"]
+    packed = subprocess.run(command, input=names.encode(), cwd=work, capture_output=True, timeout=60, check=True)
+    (LAB / "initrd.gz").write_bytes(gzip.compress(packed.stdout, 1))
+    shutil.copy(next((kernel / "boot").glob("vmlinuz-*")), LAB / "vmlinuz")
+
+
+def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
+        folder: Path | None = None) -> Result:
+    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike."""
+    work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
+    share = work / "share"
+    shutil.copytree(ROOT / "lib", share / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for path in HERE.glob("*.py"):
+        shutil.copy(path, share)
+    subprocess.run([sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(share)], timeout=60, check=False)
+    for name, size, options in (("work", "16M", ["-d", share]), ("scratch", "1200M", []), *([("swap", f"{swap}M", [])] if swap else [])):
+        image = work / name
+        if name == "swap":
+            with open(image, "wb") as handle:
+                handle.truncate(swap * 1024 * 1024)
+        else:
+            call("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", *options, image, size)
+    append = ("console=ttyS0 quiet loglevel=3 panic=-1 psi=1 log_buf_len=4M random.trust_cpu=on tsc=reliable no_timer_check "
+              "cryptomgr.notests guest=" + ",".join((script, *words)))
+    drives: list[str] = []
+    for path, more in ((LAB / "root.img", ",snapshot=on"), (work / "work", ",readonly=on"), (work / "scratch", ""), (work / "swap", "")):
+        if path.exists():
+            drives += ["-drive", f"if=virtio,format=raw,file={path},cache=unsafe{more}{DISKS[disk]}"]
+    said = work / "said"
+    # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
+    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp",
+               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
+               "-serial", f"file:{work / 'console'}",
+               "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          env={**os.environ, "TMPDIR": str(work)}) as machine:
+        try:
+            error = machine.communicate(timeout=limit)[1]
+        except subprocess.TimeoutExpired:
+            machine.kill()
+            error = b"out of time"
+    text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
+    console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
+    code = re.search(r"^exit (\d+)$", text, re.MULTILINE)
+    return Result(int(code[1]) if code else 99, text, console + error.decode("utf-8", "replace"), work / "scratch")
+
+
+def fetch(result: Result, name: str, to: Path) -> None:
+    """Copies a file out of the scratch disk."""
+    call("debugfs", "-R", f"dump {name} {to}", result.scratch)
+
+
+def clean(result: Result) -> None:
+    shutil.rmtree(result.scratch.parent)
+
+
+if __name__ == "__main__":
+    if missing():
+        raise SystemExit(f"needs {', '.join(missing())}")
+    build()
+    if sys.argv[1:2] == ["run"]:
+        outcome = run(*sys.argv[2:])
+        print(outcome.said, outcome.console, sep="\n")
+        clean(outcome)
+        sys.exit(outcome.code)
