@@ -17,6 +17,8 @@ from tests.recording import made
 ROOT = Path(__file__).resolve().parents[2]
 FIXTURES = ROOT / "tests" / "fixtures"
 CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure", "check_mem_recorder")
+REMEMBERING = ("check_free_mem", "check_slab_growth", "check_oom_kill", "check_mem_pressure")
+"""Those with --state-dir."""
 STATE = tempfile.mkdtemp(prefix="memtriage-test-state-")
 atexit.register(shutil.rmtree, STATE, ignore_errors=True)
 RECORDING = os.path.join(STATE, "recording")

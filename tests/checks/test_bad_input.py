@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.checks.command import CHECKS, ROOT, Answer, environment, on, run
+from tests.checks.command import CHECKS, REMEMBERING, ROOT, Answer, environment, on, run
 
 each_check = pytest.mark.parametrize("check", CHECKS)
 
@@ -94,7 +94,7 @@ def test_closed_stdout(check):
                                   {"PYTHONIOENCODING": "utf-16"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_locale_and_terminal(check, more, tmp_path):
     assert run(check, "--help", env=environment(**more)).out == run(check, "--help").out
-    state = ["--state-dir", str(tmp_path)] if check not in ("check_free_mem", "check_proc_count") else []
+    state = ["--state-dir", str(tmp_path)] if check in REMEMBERING else []
     assert run(check, *state, env=environment(**more)).sound().code in (0, 1, 2)
 
 
@@ -189,7 +189,7 @@ while time.monotonic() < end:
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_hostile_names_cannot_forge_output(check, tmp_path):
-    options = ["--state-dir", str(tmp_path)] if check not in ("check_free_mem", "check_proc_count") else []
+    options = ["--state-dir", str(tmp_path)] if check in REMEMBERING else []
     answer = on("hostile-names", check, "-vv", *options).sound(8192)
     assert "\x1b" not in answer.out
     assert "| a=1" not in answer.out

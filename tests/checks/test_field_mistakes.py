@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.command import CHECKS, FIXTURES, ROOT, Answer, environment, on, run
+from tests.checks.command import CHECKS, FIXTURES, RECORDING, ROOT, Answer, environment, on, run
 from tests.conftest import python_for_others
 
 each_check = pytest.mark.parametrize("check", CHECKS)
@@ -139,7 +139,8 @@ def test_every_option_in_every_form(check, tmp_path):
         flags[-1] for flags, _ in options}
     forms: dict[str, list[str]] = {"--a b": [], "--a=b": [], "-a b": [], "-ab": []}
     for flags, metavar in options:
-        special = {"--metric": "threads", "--state-dir": str(tmp_path), "--budget-warning": "50%", "--budget-critical": "60%"}
+        special = {"--metric": "threads", "--state-dir": str(tmp_path), "--budget-warning": "50%", "--budget-critical": "60%",
+                   "--file": RECORDING}
         value = special.get(flags[-1]) or VALUES.get(metavar)
         assert bool(value) == bool(metavar), flags
         if flags[-1] in ("--help", "--version"):

@@ -13,7 +13,7 @@ import pytest
 
 from memtriage import accounting, survey
 from memtriage.procfs import files, meminfo, slabinfo
-from tests.checks.command import CHECKS, ROOT, environment, run
+from tests.checks.command import CHECKS, REMEMBERING, ROOT, environment, run
 from tests.conftest import python_for_others
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -159,12 +159,12 @@ sys.argv = sys.argv[1:]
 exec(compile(open(sys.argv[0]).read(), sys.argv[0], "exec"), {"__name__": "__main__"})
 """
 ALLOWED = re.compile(r"memtriage(\..*)?|__future__|collections\.abc|contextlib|zlib"
-                     r"|json.*|_json|fcntl|stat|pwd|annotationlib|gc")
+                     r"|json.*|_json|_?struct|fcntl|stat|pwd|annotationlib|gc")
 
 
 @pytest.mark.parametrize("check", CHECKS)
 def test_what_a_check_imports(check, tmp_path):
-    options = ["--state-dir", str(tmp_path)] if check not in ("check_free_mem", "check_proc_count") else []
+    options = ["--state-dir", str(tmp_path)] if check in REMEMBERING else []
     done = subprocess.run([sys.executable, "-c", IMPORTS, str(ROOT / "checks" / f"{check}.py"), *options], capture_output=True, text=True,
                           timeout=30, check=False, env=environment(PYTHONPATH=str(ROOT / "lib")))
     extra = [name for name in done.stderr.split() if not ALLOWED.fullmatch(name)]
@@ -175,7 +175,7 @@ def test_what_a_check_imports(check, tmp_path):
 @pytest.mark.skipif(not shutil.which("strace"), reason="no strace(1) here")
 @pytest.mark.parametrize("check", CHECKS)
 def test_nothing_is_forked(check, tmp_path):
-    options = ["--state-dir", str(tmp_path)] if check not in ("check_free_mem", "check_proc_count") else []
+    options = ["--state-dir", str(tmp_path)] if check in REMEMBERING else []
     trace = tmp_path / "trace"
     subprocess.run(["strace", "-f", "-o", str(trace), "-e", "trace=fork,vfork,clone,clone3,execve,nanosleep,clock_nanosleep",
                     str(ROOT / "checks" / f"{check}.py"), *options], capture_output=True, timeout=60, check=False, env=environment())

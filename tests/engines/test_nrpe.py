@@ -18,6 +18,7 @@ from tests.checks.oomkiller import cage
 from tests.conftest import ROOT
 from tests.engines import nrpe
 from tests.engines.nrpe import Nrpe, direct
+from tests.recording import made
 
 pytestmark = pytest.mark.engine
 SCENARIOS = sorted(path.parent.name for path in (ROOT / "tests" / "fixtures").glob("*/proc"))
@@ -60,6 +61,10 @@ def state_word(text: str) -> int:
 def commands(checkout: Path, state: Path) -> dict[str, str]:
     """Command lines for this very host."""
     remember = dict.fromkeys(("check_slab_growth", "check_oom_kill", "check_mem_pressure"), f" --state-dir {state}")
+    remember["check_mem_recorder"] = f" -v --file {state}/recording"
+    if not (state / "recording").exists():
+        made.current(str(state / "recording"), [1200, 600, 1])
+        (state / "recording").chmod(0o644)
     return {check: f"{checkout}/checks/{check}.py{remember.get(check, '')}" for check in CHECKS}
 
 
