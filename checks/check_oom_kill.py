@@ -1,9 +1,11 @@
 #!/bin/sh
-''':' # sh reads from here to exec, Python a string. Below 24 MiB Python exits 1, which is WARNING, or spins without end.
+''':' # sh reads from here to exec, Python a string. Where memory is limited below what it needs, Python
+# exits 1, which is WARNING, or spins without end.
 unknown='OOM_KILL UNKNOWN - cannot run:'
-while read -r _ _ what soft _; do  # Max address space SOFT HARD bytes; from nine characters on it is ample, or "unlimited"
-    if [ "$what" = space ] && [ ${#soft} -lt 9 ] && [ "$soft" -lt 25165824 ]; then
-        echo "$unknown the address space limit (RLIMIT_AS) is $((soft / 1048576)) MiB; Python needs 24 MiB"
+while read -r _ first what soft _; do  # Max address space SOFT HARD bytes; from nine characters on it is ample, or "unlimited"
+    case "$first $what" in "address space") least=24 limit=AS ;; "data size") least=12 limit=DATA ;; *) continue ;; esac
+    if [ ${#soft} -lt 9 ] && [ "$soft" -lt $((least * 1048576)) ]; then
+        echo "$unknown the $first $what limit (RLIMIT_$limit) is $((soft / 1048576)) MiB; Python needs $least MiB"
         exit 3
     fi
 done 2>/dev/null </proc/self/limits

@@ -25,10 +25,10 @@ MIB = 1024 * 1024
 BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MEMTRIAGE_RECORDING": RECORDING}
 
 
-def run(*line: object, limit: int | None = None, **more: object) -> Answer:
+def run(*line: object, limit: int | None = None, kind: int = resource.RLIMIT_AS, **more: object) -> Answer:
     def limited() -> None:
         if limit is not None:
-            resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+            resource.setrlimit(kind, (limit, limit))
 
     done = subprocess.run([str(word) for word in line], preexec_fn=limited, stdin=subprocess.DEVNULL,  # type: ignore[call-overload]
                           capture_output=True, timeout=10, check=False, **{"env": BARE, **more})
@@ -186,6 +186,20 @@ def test_every_address_space_limit(installed: Path, check: str, kind: str, tmp_p
             wrong.append((size, answer))
     assert not wrong
     assert whole(check, run(file, env=env, limit=64 * MIB)), "64 MiB must be enough on any host"
+
+
+@pytest.mark.parametrize("kind", ["installed", "checkout"])
+@pytest.mark.parametrize("check", CHECKS)
+def test_too_little_data_is_no_warning(installed: Path, check: str, kind: str, tmp_path: Path) -> None:
+    """The same for RLIMIT_DATA, which Python needs some 8 MiB of; above 12 MiB it can at least say that it cannot."""
+    file = command(kind, check, installed)
+    env = {**BARE, "PATH": f"{installed}:{BARE['PATH']}", "MEMTRIAGE_STATE_DIR": str(tmp_path)}
+    for size in (2, 5, 8, 11):
+        answer = run(file, env=env, limit=size * MIB, kind=resource.RLIMIT_DATA)
+        assert refused(check, answer, f"the data size limit .RLIMIT_DATA. is {size} MiB; Python needs 12 MiB"), (size, answer)
+    for size in (12, 14, 16, 64):
+        answer = run(file, env=env, limit=size * MIB, kind=resource.RLIMIT_DATA)
+        assert whole(check, answer) or (size < 64 and refused(check, answer)), (size, answer)
 
 
 def test_an_endless_or_huge_limit_is_none(installed: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,30 @@ def test_page_by_page() -> None:
     assert pages["slab"] == pytest.approx(sizes["slab_reclaimable"] + sizes["slab_unreclaimable"], rel=0.2)
     # What has no flag and is not free is close to what no counter explains.
     assert abs(pages["drivers"] - sizes["unaccounted"]) < 0.03 * found["mem_total"]
+
+
+def test_a_moment_of_a_recording(tmp_path: Path) -> None:
+    file = tmp_path / "recording"
+    recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB"],
+                                env=environment(PYTHONPATH=str(ROOT / "lib")), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(4)
+    finally:
+        recorder.terminate()
+        recorder.wait(timeout=20)
+    done = explain("--from", str(file))
+    assert done.returncode == 0 and done.stderr == "", done.stderr
+    assert done.stdout.startswith("Out of memory? ") and "Until when?    Nothing grows provenly (" in done.stdout
+    found = json.loads(explain("--from", str(file), "--at", str(time.time()), "--json").stdout)
+    assert found["mem_total"] == json.loads(explain("--json").stdout)["mem_total"]
+    assert sum(row["size"] for row in found["ledger"]) == found["mem_total"]
+    assert 3 <= found["history"]["samples"] <= 12
+    for options, words in ((("--from", str(file), "--at", "2001-01-01"), "holds no sample of that time or before"),
+                           (("--from", str(file), "--at", "noon"), "'noon' is no time such as"),
+                           (("--from", __file__), "not a recording"), (("--from", str(tmp_path / "none")), ""),
+                           (("--at", "2001-01-01"), "give --from FILE")):
+        done = explain(*options)
+        assert (done.returncode, done.stdout) == (1, "") and words in done.stderr, options
 
 
 @pytest.mark.parametrize("options", [("--bogus",), ("--proc", "1"), ("--process",), ("stray",)])

@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import sys
+import tempfile
 
 from memtriage import options as check_options
 from memtriage.cli import Failure
@@ -25,6 +26,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-pss", action="store_true", help="do not divide shared pages among their users: much faster")
     parser.add_argument("--workers", metavar="NAME=N", help="would N workers of that name fit? auto: as running servers are configured")
     parser.add_argument("--process", metavar="PID|NAME", help="what one process, or each of that name, is and holds")
+    parser.add_argument("--from", dest="recording", metavar="FILE", help="a moment of this recording instead of the live host")
+    parser.add_argument("--at", metavar="TIME", help="with --from: the sample of that time, such as 2026-05-12T03:04 (default: the newest)")
     parser.add_argument("--procfs", metavar="DIR", default="/proc", help="a captured tree instead of /proc")
     parser.add_argument("--sysfs", metavar="DIR", help="the same for /sys (a captured tree's own is found by itself)")
     parser.add_argument("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
@@ -50,9 +53,16 @@ def run(args: argparse.Namespace) -> int:
         except files.ProcfsError as error:
             raise Failure(f"{error.path}: {error.reason}") from None
         return 0
+    if args.at is not None and args.recording is None:
+        raise Failure("--at asks for a moment of a recording: give --from FILE")
     try:
-        found = answers.find(args.procfs, sysfs, args.state_dir, not args.no_pss)
-        pages = deep.count(args.procfs, found.now.page, found.now.memory.book, _progress) if args.deep else None
+        if args.recording is not None:
+            found = _recorded(args.recording, args.at)
+        else:
+            found = answers.find(args.procfs, sysfs, args.state_dir, not args.no_pss)
+        pages = deep.count(args.procfs, found.now.page, found.now.memory.book, _progress) if args.deep and args.recording is None else None
+    except LookupError as error:
+        raise Failure(str(error.args[0])) from None
     except files.ProcfsError as error:
         raise Failure(f"{error.path}: {error.reason}") from None
     finally:
@@ -65,6 +75,14 @@ def run(args: argparse.Namespace) -> int:
     for row in screen.lines(found, pages, args.all):
         sys.stdout.write(_coloured(row) + "\n")
     return 0
+
+
+def _recorded(path: str, at: str | None) -> answers.Answer:
+    from memtriage.explain import moment  # noqa: PLC0415 - few ask for the past
+
+    with tempfile.TemporaryDirectory() as folder:
+        proc, sysfs, past = moment.tree(path, None if at is None else moment.parse(at), folder)
+        return answers.find(proc, sysfs, exact=False, given=past)
 
 
 def _progress(share: float) -> None:

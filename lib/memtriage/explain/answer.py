@@ -7,6 +7,7 @@ from memtriage.explain import owners as reading
 from memtriage.explain import past, rows, shortage
 from memtriage.procfs import files
 from memtriage.record import NamedTuple
+from memtriage.state import Sample
 
 RULES = exhaustion.Rules(4 * 3600.0, 3600.0, 6)
 """The defaults of the checks."""
@@ -29,8 +30,11 @@ class Answer(NamedTuple):
     history_file: str | None
 
 
-def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True) -> Answer:
-    """Reads and judges. Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged."""
+def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, given: list[Sample] | None = None) -> Answer:
+    """Reads and judges; ``given`` is a history to use instead of the remembered one.
+
+    Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged.
+    """
     page = survey.page_size(proc)
     owners = reading.read(proc, page, exact)
     programs = {group.name: (group.members, group.rss // page) for group in owners.groups}
@@ -38,7 +42,7 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True) 
     memory = now.memory
     try:
         sample = following.sample(proc, now)
-        known, source = past.history(now, sample, state_dir)
+        known, source = past.history(now, sample, state_dir, given)
     except files.ProcfsError:  # a tree without boot id or uptime
         known, source = exhaustion.History([], [], now.page), None
     outlook = following.outlook(now, known, RULES)

@@ -29,7 +29,8 @@ def samples(option: str | None, boot: str) -> tuple[list[state.Sample], str | No
     return best, source
 
 
-def history(now: following.Now, sample: state.Sample, option: str | None) -> tuple[exhaustion.History, str | None]:
-    """The remembered samples up to ``sample``, which is the last one, and where they came from."""
-    old, source = samples(option, sample.boot)
+def history(now: following.Now, sample: state.Sample, option: str | None,
+            known: list[state.Sample] | None = None) -> tuple[exhaustion.History, str | None]:
+    """The samples up to ``sample``, which is the last one: ``known``, or those remembered, and where they came from."""
+    old, source = (known, "recording") if known is not None else samples(option, sample.boot)
     return following.history([*(one for one in old if one.uptime < sample.uptime), sample], now.page), source
