@@ -8,6 +8,7 @@ CHECKS = check_free_mem check_slab_growth check_proc_count check_oom_kill check_
 SOURCES := $(shell find bin lib checks -name '*.py' -o -path 'bin/check_*')
 METADATA = setup.cfg pyproject.toml
 FUZZ = 200000
+SELECT = not slow
 
 help:  ## these words
 	@sed -n 's/^\([a-z-]*\):.*## /make \1: /p' Makefile
@@ -21,7 +22,10 @@ run: $(VENV)/installed  ## the checks on this very host, with what each leaves w
 	done
 
 test: $(VENV)/installed  ## the test suite, on the installed commands and on this checkout; e.g. ARGS="-k slab"
-	COLUMNS=200 $(BIN)/python -m pytest -rs $(ARGS)
+	COLUMNS=200 $(BIN)/python -m pytest -rs -m "$(SELECT)" $(ARGS)
+
+test-slow: $(VENV)/installed  ## the tests that take their time: live leaks of every kind, the recorder under load, servers
+	COLUMNS=200 $(BIN)/python -m pytest -rs -m slow $(ARGS)
 
 lint: $(VENV)/installed $(VENV)/linters  ## style, types, and who may import whom
 	$(BIN)/ruff check .
@@ -83,4 +87,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test lint bench bench-detection fuzz torture test-guest docs compile dist clean
+.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist clean

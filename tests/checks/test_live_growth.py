@@ -19,7 +19,7 @@ from memtriage.procfs import slabinfo
 from tests import limited
 from tests.checks.command import ROOT, Answer, environment
 
-pytestmark = pytest.mark.needs_root
+pytestmark = [pytest.mark.needs_root, pytest.mark.slow]
 
 LIMIT = 240 * 1024**2
 PAGE = os.sysconf("SC_PAGE_SIZE")

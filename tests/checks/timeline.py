@@ -21,6 +21,10 @@ class Moment(NamedTuple):
     boot: str = ""
 
 
+_SEEN: dict[str, state.Sample] = {}
+"""Samples of moments that several tests have in common: a tree has a hundred files."""
+
+
 def show(folder: Path, moment: Moment) -> str:
     """Makes the tree ``folder/now`` of one moment, and returns the folder that stands for /proc."""
     tree("now", moment.scenario, str(folder))
@@ -38,7 +42,9 @@ def play(folder: Path, moments: Iterable[Moment], check: str, *options: str) -> 
     memory = str(folder / "state")
     *earlier, last = moments
     for moment in earlier:
-        proc = show(folder, moment)
-        sample = following.sample(proc, following.read(proc, os.path.join(proc, "../sys")))
-        assert state.remember(os.path.join(memory, str(os.geteuid())), following.NAME, sample).problem is None
+        key = repr(moment)
+        if key not in _SEEN:
+            proc = show(folder, moment)
+            _SEEN[key] = following.sample(proc, following.read(proc, os.path.join(proc, "../sys")))
+        assert state.remember(os.path.join(memory, str(os.geteuid())), following.NAME, _SEEN[key]).problem is None
     return run(check, "--procfs", show(folder, last), "--state-dir", memory, *options).sound()

@@ -16,7 +16,7 @@ import pytest
 from tests.engines import web
 from tests.simulate.command import environment
 
-pytestmark = [pytest.mark.engine, pytest.mark.needs_root]
+pytestmark = [pytest.mark.engine, pytest.mark.needs_root, pytest.mark.slow]
 LIMIT = 6
 
 

@@ -13,6 +13,8 @@ import pytest
 from memtriage.recording import Recording
 from tests.recorder.runs import ROOT, START, python
 
+pytestmark = pytest.mark.slow
+
 BUDGET = """
 one = made(sys.argv[1], samples=700, interval=0.01)
 one.warm()

@@ -14,6 +14,8 @@ from memtriage.recorder.shortage import Shortage, value
 from memtriage.recording import Recording
 from tests.recorder.runs import python
 
+pytestmark = pytest.mark.slow
+
 MIB = 1024**2
 
 
@@ -90,6 +92,7 @@ def test_by_watermark_in_the_loop_and_back(tmp_path: Path) -> None:
     python("""
 import threading
 from memtriage.recorder import shortage
+
 shortage.HOLD_S = 0.3
 one = made(sys.argv[1], interval=0.5, fast=0.05, samples=26, root=sys.argv[2])
 def change(left):

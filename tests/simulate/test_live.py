@@ -19,7 +19,7 @@ from memtriage.quantity import prime
 from memtriage.simulate import kinds, measure
 from tests.simulate.command import MIB, alive, children, started, until, wait_for
 
-pytestmark = pytest.mark.needs_root  # stat_refresh, slabinfo, cgroups
+pytestmark = [pytest.mark.needs_root, pytest.mark.slow]  # stat_refresh, slabinfo, cgroups
 SIZES = {"heap": 211, "workers": 211, "shmem": 67, "page-tables": 47, "threads": 31, "cgroups": 47, "sockets": 101}
 ATTEMPTS = 6
 UNTOLD = ("free", "unaccounted")

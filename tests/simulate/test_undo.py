@@ -21,6 +21,8 @@ from memtriage.simulate import kinds, safety
 from memtriage.simulate.place import Refused
 from tests.simulate.command import alive, children, environment, line, simulate, started, until, wait_for
 
+pytestmark = pytest.mark.slow
+
 SMALL = ("--limit", "7MiB", "--rate", "70MiB/s", "--duration", "40s")
 
 
