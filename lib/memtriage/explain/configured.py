@@ -66,7 +66,8 @@ def _from_files(comm: str, kind: str, words: list[str], root: str) -> Configured
     places, pattern = _PLACES[kind]
     given = [words[place + 1] for place, word in enumerate(words[:-1]) if word in _OPTIONS[kind] and words[place + 1].startswith("/")]
     if given:
-        places = (given[0] if os.path.isfile(given[0]) else os.path.join(given[0], "postgresql.conf"),)
+        folder = os.path.isdir(os.path.join(root, given[0].lstrip("/")))  # PostgreSQL's -D
+        places = (os.path.join(given[0], "postgresql.conf") if folder else given[0],)
     best: Configured | None = None
     for place in places:
         for path in sorted(glob.glob(os.path.join(root, place.lstrip("/")))):
