@@ -27,7 +27,6 @@ class Answer(NamedTuple):
     owners: reading.Owners
     samples: int
     history_s: float
-    history_file: str | None
 
 
 def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, given: list[Sample] | None = None) -> Answer:
@@ -42,9 +41,9 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, 
     memory = now.memory
     try:
         sample = following.sample(proc, now)
-        known, source = past.history(now, sample, state_dir, given)
+        known = past.history(now, sample, state_dir, given)
     except files.ProcfsError:  # a tree without boot id or uptime
-        known, source = exhaustion.History([], [], now.page), None
+        known = exhaustion.History([], [], now.page)
     outlook = following.outlook(now, known, RULES)
     short = shortage.found(proc, memory, now.page)
     limit = diagnosis.Limit(memory.limited_by, memory.total) if memory.limited_by else None
@@ -57,4 +56,4 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, 
     blind += [rows.Sight(name, "cannot be read", None) for name in shortage.sources(proc)]
     span = known.times[-1] - known.times[0] if known.times else 0.0
     return Answer(now, short, culprit, outlook, diagnosis.growth_lines(outlook, row, now.slab.caches), ledger, blind, owners,
-                  len(known.times), span, source)
+                  len(known.times), span)

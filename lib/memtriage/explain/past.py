@@ -8,14 +8,13 @@ import os
 from memtriage import exhaustion, following, state, thinning
 
 
-def samples(option: str | None, boot: str) -> tuple[list[state.Sample], str | None]:
-    """The longest history of boot ``boot`` among the state files this user may read, and the file it came from.
+def samples(option: str | None, boot: str) -> list[state.Sample]:
+    """The longest history of boot ``boot`` among the state files this user may read.
 
     Looks where the checks keep theirs: the user's own folder, then those of other users beside it and in the system's.
     """
     own = state.default_folder(os.environ, option, os.geteuid())
     best: list[state.Sample] = []
-    source = None
     for base in dict.fromkeys((os.path.dirname(own), state.SYSTEM)):
         for path in sorted(glob.glob(os.path.join(glob.escape(base), "*", following.NAME + ".json"))):
             try:
@@ -25,12 +24,11 @@ def samples(option: str | None, boot: str) -> tuple[list[state.Sample], str | No
             except (OSError, ValueError, TypeError, LookupError, RecursionError):
                 continue
             if len(found) > len(best):
-                best, source = found, path
-    return best, source
+                best = found
+    return best
 
 
-def history(now: following.Now, sample: state.Sample, option: str | None,
-            known: list[state.Sample] | None = None) -> tuple[exhaustion.History, str | None]:
-    """The samples up to ``sample``, which is the last one: ``known``, or those remembered, and where they came from."""
-    old, source = (known, "recording") if known is not None else samples(option, sample.boot)
-    return following.history([*(one for one in old if one.uptime < sample.uptime), sample], now.page), source
+def history(now: following.Now, sample: state.Sample, option: str | None, known: list[state.Sample] | None = None) -> exhaustion.History:
+    """The samples up to ``sample``, which is the last one: those ``known``, else those remembered."""
+    old = known if known is not None else samples(option, sample.boot)
+    return following.history([*(one for one in old if one.uptime < sample.uptime), sample], now.page)
