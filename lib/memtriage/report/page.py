@@ -19,18 +19,18 @@ from string import Template
 
 from memtriage import wording
 from memtriage.record import NamedTuple
-from memtriage.report.picture import Band, Mark, Moment, Picture, Row
+from memtriage.report.picture import Band, Mark, Picture, Row
 
 CULPRIT = "#c62f00"
 """The one strong colour: vermilion, which the colour-blind see too, and the darkest area in grey print."""
-FREE = "#f6f7f8"
-REST = "#d9dadb"
+FREE = "#edf0f3"
+REST = "#cfd2d5"
 PALE = ("#a9bfd3", "#d8e3ec", "#b5c9a8", "#e1ead6", "#cdbb9a", "#ece2cb", "#bcb2d0", "#e2dcec", "#a3c6c0", "#d5e9e5")
 """All others, in pairs of a darker and a lighter one, so that neighbours differ in grey as well; none as dark as the culprit."""
 LINES = (("total", "MemTotal"), ("available", "MemAvailable"), ("psi_some", "PSI memory some"), ("psi_full", "PSI memory full"),
          ("swap_used", "Swap used"))
 PERCENT = ("psi_some", "psi_full")
-KINDS = {"oom": "OOM kill", "boot": "Reboot", "alarm": "Alarm", "recorder": "Recorder"}
+KINDS = ("oom", "boot", "alarm", "recorder")
 LONGEST = 300
 """Characters of a text; what is longer is cut."""
 SCRIPTS = ("words.js", "drawing.js", "page.js")
@@ -92,10 +92,12 @@ def _orderly(picture: Picture) -> Picture:
     def sort(values: list[float | None]) -> list[float | None]:
         return [_number(values[old]) for old in order]
 
-    moments = [moment._replace(index=place[moment.index], rows=[row for row in moment.rows if isfinite(row.size)]) for moment in picture.moments]
+    moments = [moment._replace(index=place[moment.index], rows=[row for row in moment.rows if isfinite(row.size)])
+               for moment in picture.moments]
     return picture._replace(
         times=[picture.times[old] for old in order], bands=[band._replace(values=sort(band.values)) for band in picture.bands],
-        moments=sorted(moments, key=lambda moment: moment.index), **{name: sort(getattr(picture, name)) for name, _ in LINES})
+        moments=sorted(moments, key=lambda moment: moment.index), total=sort(picture.total), available=sort(picture.available),
+        psi_some=sort(picture.psi_some), psi_full=sort(picture.psi_full), swap_used=sort(picture.swap_used))
 
 
 def _number(value: float | None) -> float | None:
@@ -135,7 +137,8 @@ def _data(picture: Picture) -> dict[str, object]:
     return {
         "times": [round(at, 3) for at in picture.times],
         "bands": [{"words": _plain(band.words), "values": whole(band.values), "culprit": band.culprit, "colour": colour,
-                   "growth": growth(band, picture) if band.culprit else ""} for band, colour in zip(picture.bands, _colours(picture.bands))],
+                   "growth": growth(band, picture) if band.culprit else ""}
+                  for band, colour in zip(picture.bands, _colours(picture.bands))],
         **{name: (hundredths if name in PERCENT else whole)(getattr(picture, name)) for name, _ in _lines(picture)},
         "marks": [[round(mark.at, 3), mark.kind, _plain(mark.words)] for mark in _sorted(picture.marks)],
         "cone": None if picture.cone is None else picture.cone._asdict(),
@@ -186,10 +189,10 @@ def _legend(picture: Picture) -> str:
     index = len(picture.times) - 1
     total = _total(picture, index)
     lines = _lines(picture)
-    rows = [_legend_row(name, words, f'<line class="{name}" x1="0" x2="100%" y1="50%" y2="50%"/>', False,
-                        getattr(picture, name)[index], total if name in ("total", "available") else None, name in PERCENT)
+    rows = [_legend_row(name, words, _swatch(name), False, getattr(picture, name)[index],
+                        total if name in ("total", "available") else None, name in PERCENT)
             for name, words in lines]
-    swatches = [_legend_row(str(place), band.words, f'<rect width="100%" height="100%" fill="{colour}"/>', band.culprit,
+    swatches = [_legend_row(str(place), band.words, _swatch(colour=colour), band.culprit,
                             band.values[index] if index >= 0 else None, total)
                 for place, (band, colour) in enumerate(zip(picture.bands, _colours(picture.bands)))]
     above = sum(name in ("total", "available") for name, _ in lines)
@@ -197,20 +200,28 @@ def _legend(picture: Picture) -> str:
 
 
 def _legend_row(key: str, words: str, drawing: str, culprit: bool, value: float | None, total: float | None, percent: bool = False) -> str:
-    return (f'<tr data-key="{key}"{CLASS if culprit else ""}><th scope="row"><button type="button" aria-pressed="true">'
-            f'<svg class="swatch" aria-hidden="true">{drawing}</svg><span>{_text(words)}</span></button></th>'
+    return (f'<tr data-key="{key}"{_class(culprit)}><th scope="row"><button type="button" aria-pressed="true">'
+            f"{drawing}<span>{_text(words)}</span></button></th>"
             f"<td>{'not known' if value is None else wording.percent(value) if percent else wording.size(value)}</td>"
             f"<td>{_share(value, total)}</td></tr>")
 
 
-CLASS = ' class="culprit"'
+def _swatch(line: str = "", colour: str = "") -> str:
+    """A piece of an area, or of a line of that class."""
+    area, stroke = f'<rect width="100%" height="100%" fill="{colour}"/>', f'<line class="{line}" x1="0" x2="100%" y1="50%" y2="50%"/>'
+    return f'<svg class="swatch" aria-hidden="true">{area if colour else stroke}</svg>'
+
+
+def _class(culprit: bool) -> str:
+    return ' class="culprit"' if culprit else ""
 
 
 def _row(row: Row, total: float | None) -> str:
     """A line of the ledger, with a bar that is part of the text: backgrounds are not printed, drawings are."""
     part = min(100.0, max(0.0, 100.0 * row.size / total)) if total else 0.0
-    return (f'<tr{CLASS if row.culprit else ""}><th scope="row">{_text(row.words)}</th><td>{wording.size(row.size)}</td>'
-            f'<td>{_share(row.size, total)}</td><td><svg class="bar" aria-hidden="true"><rect width="{part:.2f}%" height="100%"/></svg></td></tr>')
+    bar = f'<svg class="bar" aria-hidden="true"><rect width="{part:.2f}%" height="100%"/></svg>'
+    return (f'<tr{_class(row.culprit)}><th scope="row">{_text(row.words)}</th><td>{wording.size(row.size)}</td>'
+            f"<td>{_share(row.size, total)}</td><td>{bar}</td></tr>")
 
 
 def _share(value: float | None, total: float | None) -> str:
@@ -237,9 +248,10 @@ def _span(picture: Picture) -> str:
 def _events(marks: list[Mark]) -> str:
     if not marks:
         return ""
-    items = "".join(f'<li><button type="button" data-at="{mark.at:.3f}">{_when(mark.at)}</button> <b>{KINDS.get(mark.kind, _text(mark.kind))}</b>'
-                    f" {_text(mark.words)}</li>" for mark in _sorted(marks))
-    return f'<section aria-labelledby="events-title"><h2 id="events-title">What happened</h2><ol id="events">{items}</ol></section>'
+    items = "".join(
+        f'<li>{_swatch(mark.kind if mark.kind in KINDS else "")}<button type="button" data-at="{mark.at:.3f}">{_when(mark.at)}</button>'
+        f" {_text(mark.words)}</li>" for mark in _sorted(marks))
+    return '<section aria-labelledby="events-title"><h2 id="events-title">What happened</h2><ol id="events">%s</ol></section>' % items
 
 
 def _notes(notes: list[str]) -> str:

@@ -137,13 +137,15 @@ function goTo(index) {
 
 /* ----- the charts ----- */
 
-const MOST_OF_CHART = { height: 0.42, least: 260, most: 460 };
+const MOST_OF_CHART = { height: 0.48, least: 320, most: 500 };
 const memoryHeight = () => Math.min(Math.max(byId("charts").clientWidth * MOST_OF_CHART.height, MOST_OF_CHART.least), MOST_OF_CHART.most);
-const panelHeight = () => 120;
+const panelHeight = () => 100;
+const lowestHeight = () => 132;
 const line = (key, look) => ({ key, scale: "y", stroke: INK, width: 1.5, points: { show: false, size: 5, filter: loneMoments }, ...look });
 const drawn = (...lines) => lines.filter(({ key }) => inPicture(key));
 const SIZES = { incrs: Array.from({ length: 50 }, (_, power) => 2 ** power), values: sizeLabels };
 
+/** Times are written below the first and the last chart; height is a function of nothing, asked anew when the page's width changes. */
 function addChart(title, height, data, series, yAxis, yRange, drawOver) {
   const first = !charts.length;
   byId("charts").appendChild(document.createElement("h3")).textContent = title;
@@ -151,12 +153,12 @@ function addChart(title, height, data, series, yAxis, yRange, drawOver) {
   const chart = new uPlot({
     width: byId("charts").clientWidth,
     height: height(),
-    padding: [first && picture.marks.length ? MARK_ROW * MARK_ROWS + 4 : 8, 14, 0, 0],
+    padding: [first && picture.marks.length ? MARK_ROW * MARK_ROWS + 4 : 8, 26, 0, 0],
     legend: { show: false },
     drawOrder: ["series", "axes"],
     series: [{}, ...series],
     scales: { x: { auto: false, min: whole[0], max: whole[1], range: (_, min, max) => bounded(min, max) }, y: { range: yRange } },
-    axes: [{ values: timeLabels, space: 64, stroke: INK, grid, ticks: grid }, { size: 64, stroke: INK, grid, ticks: grid, ...yAxis }],
+    axes: [{ values: height === panelHeight ? () => [] : timeLabels, size: height === panelHeight ? 10 : 50, space: 64, stroke: INK, grid, ticks: grid }, { size: 64, stroke: INK, grid, ticks: grid, ...yAxis }],
     cursor: {
       sync: { key: "time", scales: ["x", null] }, lock: true, y: false, points: { show: false },
       drag: { x: true, y: false, dist: 5 }, bind: { dblclick: () => () => showTime(...whole) },
@@ -171,20 +173,25 @@ function addChart(title, height, data, series, yAxis, yRange, drawOver) {
   charts.push(chart);
 }
 
+/** What must not be lost where there are more moments than dots: the least that was available, and the most the culprit held. */
+const peaks = [...(picture.available ? [picture.available.map((value) => (value === null ? null : -value))] : []),
+  ...bands.filter((band) => band.culprit).map((band) => band.values)];
+
 function addCharts() {
-  const areas = bands.map((band, place) => line(String(place), { stroke: "#fff", width: 1, fill: band.colour, paths: areaOf(layers[place]) }));
+  const areas = bands.map((band, place) => line(String(place), {
+    stroke: "#fff", width: 1, fill: band.colour, paths: areaOf(layers[place], peaks), points: { show: false } }));
   addChart("Memory", memoryHeight, stack(), [...areas, ...drawn(line("total", { width: 2.5 }), line("available", { width: 2, dash: [8, 4] }))],
-    SIZES, (_, min, max) => [0, 1.03 * max || 1], [
+    SIZES, (_, min, max) => [0, 1.03 * max || 1024 ** 3], [
       (self) => drawNames(self, bands, layers, picture.culprit),
       (self) => cone && !hidden.has("available") && drawCone(self, cone),
     ]);
   const pressure = drawn(line("psi_some", { stroke: "#7d8791", fill: "rgba(125, 135, 145, .2)" }), line("psi_full", { width: 2 }));
   if (pressure.length) {
-    addChart("Waiting for memory (PSI, grey: some tasks, black: all)", panelHeight, [times, ...pressure.map(({ key }) => picture[key])], pressure,
+    addChart("Waiting for memory (PSI, grey: some tasks, black: all)", inPicture("swap_used") ? panelHeight : lowestHeight, [times, ...pressure.map(({ key }) => picture[key])], pressure,
       { values: (_, splits) => splits.map((value) => `${value}%`) }, (_, min, max) => [0, Math.max(10, 1.1 * max)], []);
   }
   if (inPicture("swap_used")) {
-    addChart("Swap used", panelHeight, [times, picture.swap_used], [line("swap_used", { fill: "rgba(29, 35, 43, .12)" })],
+    addChart("Swap used", lowestHeight, [times, picture.swap_used], [line("swap_used", { fill: "rgba(29, 35, 43, .12)" })],
       SIZES, (_, min, max) => [0, 1.1 * max || 1024 ** 2], []);
   }
 }
@@ -259,7 +266,7 @@ function start() {
   for (const button of document.querySelectorAll("[data-zoom]")) {
     button.addEventListener("click", () => (Number(button.dataset.zoom) ? zoom(Number(button.dataset.zoom)) : showTime(...whole)));
   }
-  for (const button of document.querySelectorAll("[data-at]")) {
+  for (const button of document.querySelectorAll("#events [data-at]")) {
     const at = Number(button.dataset.at);
     button.textContent = stamp(at);
     button.addEventListener("click", () => goTo(times.findLastIndex((time) => time <= at)));
