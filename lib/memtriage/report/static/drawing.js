@@ -79,7 +79,7 @@ const areaOf = (layer, peaks) => (chart, series, first, last) => {
     fill.closePath();
   }
   // The white line between layers would hide what is as narrow as itself.
-  const roomy = last - first < chart.bbox.width / (4 * devicePixelRatio);
+  const roomy = last - first < chart.bbox.width / (2 * devicePixelRatio);
   return { stroke: roomy ? stroke : null, fill, clip: null, band: null, gaps: null, flags: 0 };
 };
 
