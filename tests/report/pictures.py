@@ -21,6 +21,7 @@ HOSTILE = (
     "very" + " long" * 2000,
     "unbroken" * 500,
 )
+KINDS = ["oom", "boot", "alarm", "<b>", "oom", "oom", "oom", "oom"]
 
 
 def slab_leak() -> Picture:
@@ -57,18 +58,20 @@ def slab_leak() -> Picture:
         for index in range(0, len(times), 12) if index not in gap]
     end = len(times) - 1
     left = available[end] or 0.0
+    stalls = series(lambda step: max(0.0, (step - boot) % 160 - 90) * 0.437 + step % 3 * 0.31)
     return Picture(
         "hub.example.org", f"{CACHE} grows by 360 MiB/h: memory is gone in about 5.5 h",
         ["It holds 4.73 GiB of 8.00 GiB, all of it since the last reboot 13.0 h ago, and reclaim does not shrink it.",
          "Kernel memory, not a process: httpd is steady at 41 x 22 MiB, java at 640 MiB."],
         times, bands, [None if step in gap else TOTAL for step in range(len(times))], available,
-        series(lambda step: max(0.0, step - boot - 60) * 4 * MIB), series(lambda step: max(0.0, (step - boot) % 160 - 90) * 0.45 + step % 3 * 0.3),
-        series(lambda step: max(0.0, (step - boot) % 160 - 110) * 0.3),
+        series(lambda step: max(0.0, step - boot - 60) * 4 * MIB), stalls,
+        [None if value is None else max(0.0, value - 7) * 0.59 for value in stalls],
         [Mark(times[60] + 20, "alarm", "check_slab_growth CRITICAL"), Mark(times[72] + 7, "oom", "OOM kill: httpd (pid 4711), 22 MiB"),
          Mark(times[72] + 90, "oom", "OOM kill: java (pid 812), 640 MiB"), Mark(times[74], "recorder", "no samples for 55 min"),
          Mark(times[85] - 30, "boot", "Reboot"), Mark(times[200], "alarm", "check_slab_growth WARNING")],
         Cone(times[end], left, times[end] + 4.4 * 3600, times[end] + 5.5 * 3600, times[end] + 7.1 * 3600), moments,
-        ["55 min are not recorded, from 06:10 to 07:05 UTC: the host was down.", "smaps_rollup was denied to this user: shared pages count once for each process."])
+        ["55 min are not recorded, from 06:10 to 07:05 UTC: the host was down.",
+         "smaps_rollup was denied to this user: shared pages count once for each process."])
 
 
 def innocent_day() -> Picture:
@@ -89,7 +92,7 @@ def hostile() -> Picture:
     times = [START + 60 * step for step in range(len(HOSTILE) + 2)]
     bands = [Band(f"g.{name}", name, [400 * MIB + 60 * MIB * step for step in range(len(times))], place == 0)
              for place, name in enumerate(HOSTILE)]
-    marks = [Mark(times[place], kind, name) for place, (name, kind) in enumerate(zip(HOSTILE, ["oom", "boot", "alarm", "<b>", *["oom"] * 9]))]
+    marks = [Mark(times[place], kind, name) for place, (name, kind) in enumerate(zip(HOSTILE, KINDS))]
     moments = [Moment(0, list(HOSTILE), [Row(name, 400 * MIB) for name in HOSTILE])]
     return Picture(HOSTILE[0], HOSTILE[1], list(HOSTILE), times, bands, [TOTAL] * len(times), [4 * GIB] * len(times),
                    [float("nan")] * len(times), [float("inf")] * len(times), [None] * len(times), marks, None, moments, list(HOSTILE))
@@ -97,15 +100,16 @@ def hostile() -> Picture:
 
 def single_moment() -> Picture:
     bands = [Band("g.httpd", "process group 'httpd'", [3 * GIB], True), Band("p.free", "free", [5 * GIB])]
-    return Picture("short", "process group 'httpd' holds 3.00 GiB", [], [START], bands, [TOTAL], [5.5 * GIB], [None], [None], [None], [], None,
-                   [Moment(0, ["One moment is no trend."], [Row("free", 5 * GIB), Row("process group 'httpd'", 3 * GIB, True)])], [])
+    return Picture("short", "process group 'httpd' holds 3.00 GiB", [], [START], bands, [TOTAL], [5.5 * GIB], [None], [None], [None], [],
+                   None, [Moment(0, ["One moment is no trend."], [Row("free", 5 * GIB), Row("process group 'httpd'", 3 * GIB, True)])], [])
 
 
 def nothing_known() -> Picture:
     """Three moments of which no source could be read."""
     nothing: list[float | None] = [None] * 3
     return Picture("blind", "Nothing is known", ["meminfo: permission denied."], [START, START + 60, START + 120],
-                   [Band("p.page_cache", "page cache", nothing)], nothing, nothing, nothing, nothing, nothing, [], None, [], ["meminfo was denied."])
+                   [Band("p.page_cache", "page cache", nothing)], nothing, nothing, nothing, nothing, nothing, [], None, [],
+                   ["meminfo was denied."])
 
 
 def no_moments() -> Picture:
@@ -117,8 +121,8 @@ def clock_set_back() -> Picture:
     times = [START, START + 600, START + 300, START + 900]
     values: list[float | None] = [1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB]
     moments = [Moment(index, [f"moment {index}"], [Row("x", value or 0)]) for index, value in enumerate(values)]
-    return Picture("back", "The clock was set back", [], times, [Band("g.x", "x", values, True)], [TOTAL] * 4, values, values, values, values, [],
-                   None, moments, [])
+    return Picture("back", "The clock was set back", [], times, [Band("g.x", "x", values, True)], [TOTAL] * 4, values, values,
+                   values, values, [], None, moments, [])
 
 
 def long_history() -> Picture:
@@ -137,5 +141,5 @@ def long_history() -> Picture:
                    [0.0] * count, [float(step % 50) for step in range(count)], [0.0] * count, [], None, moments, [])
 
 
-ALL: dict[str, Callable[[], Picture]] = {
-    made.__name__: made for made in (slab_leak, innocent_day, hostile, single_moment, nothing_known, no_moments, clock_set_back, long_history)}
+ALL: dict[str, Callable[[], Picture]] = {made.__name__: made for made in (
+    slab_leak, innocent_day, hostile, single_moment, nothing_known, no_moments, clock_set_back, long_history)}

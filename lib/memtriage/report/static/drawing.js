@@ -140,6 +140,16 @@ function drawLabel(pen, box, x, y, texts, colour) {
   shown.forEach((text, row) => pen.fillText(text, left + 8, top + 17 * (row + 1)));
 }
 
+/** From a label to the place it speaks of, where there is no room for it at that place. */
+function drawLeader(pen, x, y, labelY, colour) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = 1.5;
+  pen.beginPath();
+  pen.moveTo(x - 2, labelY);
+  pen.lineTo(x - 2, y);
+  pen.stroke();
+}
+
 /** Lines down the plot; their words, if wanted, in rows above it, as many as there is room for: the later a mark, the lower its row. */
 function drawMarks(chart, marks, named) {
   const starts = new Array(MARK_ROWS).fill(Infinity);
@@ -188,7 +198,9 @@ function drawCone(chart, cone) {
     const [low, high] = [cone.low, cone.high].map((at) => at !== null && clock(at, cone.middle));
     const range = high ? `between ${low} and ${high}` : `${low} at the earliest`;
     const words = [`Gone about ${clock(cone.middle, cone.start)}`, ...(box.width < NARROW ? [] : [range])];
-    drawLabel(pen, box, box.right, box.top + 9 + 9 * words.length, words, INK);
+    if (x < box.right) {
+      drawLabel(pen, box, box.right, box.top, words, INK);
+    }
   });
 }
 
@@ -236,7 +248,11 @@ function drawNames(chart, bands, layers, colour) {
       const known = times.map((at, index) => index).filter((index) => index >= first && index <= last && !unknown(top, index));
       if (band.culprit && known.length) {
         const largest = known.reduce((best, index) => (band.values[index] >= band.values[best] ? index : best));
-        drawLabel(pen, box, box.x(times[largest]), box.y((top[largest] + bottom[largest]) / 2), [band.words, band.growth], colour);
+        const [x, y] = [box.x(times[largest]), box.y((top[largest] + bottom[largest]) / 2)];
+        if (box.width < NARROW) {
+          drawLeader(pen, x, y, box.top + 60, colour);
+        }
+        drawLabel(pen, box, x, box.width < NARROW ? box.top + 60 : y, [band.words, band.growth], colour);
       }
     });
   });

@@ -187,7 +187,7 @@ function addCharts() {
     ]);
   const pressure = drawn(line("psi_some", { stroke: "#7d8791", fill: "rgba(125, 135, 145, .2)" }), line("psi_full", { width: 2 }));
   if (pressure.length) {
-    addChart("Waiting for memory (PSI, grey: some tasks, black: all)", inPicture("swap_used") ? panelHeight : lowestHeight, [times, ...pressure.map(({ key }) => picture[key])], pressure,
+    addChart("Waiting for memory (PSI): some (grey), full (black)", inPicture("swap_used") ? panelHeight : lowestHeight, [times, ...pressure.map(({ key }) => picture[key])], pressure,
       { values: (_, splits) => splits.map((value) => `${value}%`) }, (_, min, max) => [0, Math.max(10, 1.1 * max)], []);
   }
   if (inPicture("swap_used")) {
@@ -258,6 +258,7 @@ function listenToFingers(chart) {
 }
 
 function start() {
+  byId("view").classList.add("live");
   addCharts();
   point(last);
   for (const row of byId("legend").rows) {
@@ -271,7 +272,6 @@ function start() {
     button.textContent = stamp(at);
     button.addEventListener("click", () => goTo(times.findLastIndex((time) => time <= at)));
   }
-  document.querySelectorAll(".tools").forEach((tools) => (tools.hidden = false));
   byId("zone").textContent = `Times: ${Intl.DateTimeFormat().resolvedOptions().timeZone} (${zone(times[last])})`;
   byId("charts").addEventListener("keydown", listenToKeys);
   charts.forEach(listenToFingers);

@@ -1,4 +1,4 @@
-/* Numbers and times in words: sizes and shares as memtriage.wording has them, times in the reader's own zone. */
+/* Numbers and times in words: sizes and shares as memtriage.wording has them (but for a tie, which goes up here), times in the reader's zone. */
 "use strict";
 
 const UNITS = [[1024 ** 4, "TiB"], [1024 ** 3, "GiB"], [1024 ** 2, "MiB"], [1024, "KiB"]];
