@@ -45,6 +45,7 @@ def render(picture: Picture) -> str:
     last = picture.moments[-1] if picture.moments else None
     total = _total(picture, last.index) if last else None
     return Template(_static("page.html")).substitute(
+        name=_text(f"{picture.host}: {picture.title}" if picture.host else picture.title),
         host=_text(picture.host), title=_text(picture.title), verdict=_paragraphs(picture.verdict),
         kind="culprit" if any(band.culprit for band in picture.bands) else "innocent",
         span=_span(picture), when=_when(picture.times[-1]) if picture.times else "Nothing is known of any moment.",
