@@ -48,8 +48,10 @@ class Browser:
 
     def __init__(self, chrome: Any) -> None:
         self.chrome = chrome
+        self.width = 0
 
     def open(self, page: Path, width: int = 1280, height: int = 900, dots: int = 1) -> None:
+        self.width = width
         self.cdp("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=dots, mobile=width < 600)
         self.cdp("Emulation.setTouchEmulationEnabled", enabled=width < 600)
         self.chrome.get("about:blank")
@@ -134,8 +136,8 @@ class Browser:
             return '#' + onWhite.map((part) => part.toString(16).padStart(2, '0')).join('');""", chart, across, up))
 
     def overflow(self) -> int:
-        """How many pixels the page is wider than the screen."""
-        return int(self.js("return document.documentElement.scrollWidth - innerWidth"))
+        """How many pixels the page is wider than the screen, which a phone's browser would shrink to hide it."""
+        return int(self.js("return Math.max(document.documentElement.scrollWidth, innerWidth)")) - self.width
 
     def keep(self, file: Path, whole: bool = True) -> None:
         """A screenshot, of all the page."""

@@ -24,6 +24,12 @@ HOSTILE = (
 KINDS = ["oom", "boot", "alarm", "<b>", "oom", "oom", "oom", "oom"]
 
 
+def _ledger(rows: list[Row]) -> list[Row]:
+    """Largest first; in the first, which is the slab where it leaks, two that are within."""
+    rows = sorted(rows, key=lambda row: -row.size)
+    return [rows[0], Row("  'nfs_inode_cache' of a server", rows[0].size * 0.75), Row("  the rest of it", rows[0].size * 0.25), *rows[1:]]
+
+
 def slab_leak() -> Picture:
     """20 h in steps of 5 minutes: a slab cache grows, is dropped by a reboot after 7 h with an hour not recorded, and grows again."""
     times = [START + 300 * step for step in range(241)]
@@ -54,7 +60,7 @@ def slab_leak() -> Picture:
     moments = [
         Moment(index, [f"Culprit: {CACHE} {(bands[1].values[index] or 0) / MIB:.0f} MiB, reclaimable but pinned.",
                        "Kernel memory, not a process: httpd is steady at 41 x 22 MiB."],
-               sorted((Row(band.words, band.values[index] or 0.0, band.culprit) for band in bands), key=lambda row: -row.size))
+               _ledger([Row(band.words, band.values[index] or 0.0, band.culprit) for band in bands]))
         for index in range(0, len(times), 12) if index not in gap]
     end = len(times) - 1
     left = available[end] or 0.0
@@ -122,7 +128,7 @@ def clock_set_back() -> Picture:
     values: list[float | None] = [1 * GIB, 2 * GIB, 3 * GIB, 4 * GIB]
     moments = [Moment(index, [f"moment {index}"], [Row("x", value or 0)]) for index, value in enumerate(values)]
     return Picture("back", "The clock was set back", [], times, [Band("g.x", "x", values, True)], [TOTAL] * 4, values, values,
-                   values, values, [], None, moments, [])
+                   [None] * 4, [None] * 4, [], None, moments, [])
 
 
 def long_history() -> Picture:

@@ -113,7 +113,8 @@ def test_without_script_the_page_says_the_verdict_and_the_last_ledger() -> None:
     assert [html.escape(sentence) in text for sentence in [*picture.verdict, *picture.notes]] == [True] * 4
     ledger = text.split('<tbody id="ledger">', 1)[1].split("</tbody>", 1)[0]
     last = picture.moments[-1]
-    assert [html.unescape(cell) for cell in within(ledger, "th")] == [row.words for row in last.rows]
+    assert [html.unescape(cell) for cell in within(ledger, "th")] == [row.words.strip() for row in last.rows]
+    assert ['class="within"' in line for line in ledger.split("<tr")[1:]] == [row.words.startswith(" ") for row in last.rows]
     assert within(ledger, "td")[0::3] == [wording.size(row.size) for row in last.rows]
     assert within(ledger, "td")[1::3] == [wording.share(row.size, pictures.TOTAL) for row in last.rows]
     assert re.findall(r'width="([0-9.]+)%"', ledger) == [f"{100 * row.size / pictures.TOTAL:.2f}" for row in last.rows]

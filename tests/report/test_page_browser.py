@@ -79,7 +79,7 @@ def ledger(browser: Browser) -> list[list[str]]:
 
 
 def expected_ledger(picture: Picture, number: int) -> list[list[str]]:
-    return [[row.words, wording.size(round(row.size)), wording.share(row.size, pictures.TOTAL), "culprit" if row.culprit else "",
+    return [[row.words.strip(), wording.size(round(row.size)), wording.share(row.size, pictures.TOTAL), "culprit" if row.culprit else "",
              f"{100 * round(row.size) / pictures.TOTAL:.17g}%"] for row in picture.moments[number].rows]
 
 
@@ -383,7 +383,7 @@ def test_without_script(browser: Browser, tmp_path: Path, shots: Path) -> None:
     finally:
         browser.cdp("Emulation.setScriptExecutionDisabled", value=False)
     assert "The chart needs JavaScript" in text and picture.title in text
-    assert all(row.words in text and wording.size(row.size) in text for row in picture.moments[-1].rows)
+    assert all(row.words.strip() in text and wording.size(row.size) in text for row in picture.moments[-1].rows)
 
 
 def test_printed(browser: Browser, tmp_path: Path, shots: Path) -> None:

@@ -218,10 +218,11 @@ def _class(culprit: bool) -> str:
 
 
 def _row(row: Row, total: float | None) -> str:
-    """A line of the ledger, with a bar that is part of the text: backgrounds are not printed, drawings are."""
+    """A line of the ledger; what is within the part above begins with a blank. The bar is a drawing, since backgrounds are not printed."""
     part = min(100.0, max(0.0, 100.0 * row.size / total)) if total else 0.0
     bar = f'<svg class="bar" aria-hidden="true"><rect width="{part:.2f}%" height="100%"/></svg>'
-    return (f'<tr{_class(row.culprit)}><th scope="row">{_text(row.words)}</th><td>{wording.size(row.size)}</td>'
+    within = ' class="within"' if row.words.startswith(" ") else ""
+    return (f'<tr{_class(row.culprit)}><th scope="row"{within}>{_text(row.words.strip())}</th><td>{wording.size(row.size)}</td>'
             f"<td>{_share(row.size, total)}</td><td>{bar}</td></tr>")
 
 

@@ -132,7 +132,7 @@ function drawLabel(pen, box, x, y, texts, colour) {
   const top = Math.max(box.top + 4, Math.min(y - high / 2, box.bottom - high - 4));
   pen.setLineDash([]);
   pen.lineWidth = 1.5;
-  pen.fillStyle = "rgba(255, 255, 255, .93)";
+  pen.fillStyle = "rgba(255, 255, 255, .96)";
   pen.strokeStyle = colour;
   pen.fillRect(left, top, wide, high);
   pen.strokeRect(left, top, wide, high);

@@ -116,7 +116,9 @@ function showLedger(index) {
   byId("ledger").replaceChildren(...rows.map(([word, bytes, culprit]) => {
     const row = copy("row");
     row.className = culprit ? "culprit" : "";
-    row.cells[0].textContent = picture.words[word];
+    const name = picture.words[word];
+    row.cells[0].textContent = name.trim();
+    row.cells[0].classList.toggle("within", name.startsWith(" "));
     row.cells[1].textContent = size(bytes);
     row.cells[2].textContent = share(bytes, total);
     row.querySelector("rect").setAttribute("width", total ? `${Math.min(100, Math.max(0, (100 * bytes) / total))}%` : "0");
