@@ -20,8 +20,10 @@ HOSTILE = (
     "'; document.title='owned'; //",
     "very" + " long" * 2000,
     "unbroken" * 500,
+    "</script <img src=x onerror=\"document.title='owned'\" ",
+    "<!--<script </script/x=",
 )
-KINDS = ["oom", "boot", "alarm", "<b>", "oom", "oom", "oom", "oom"]
+KINDS = ["oom", "boot", "alarm", "<b>", *["oom"] * 6]
 
 
 def _ledger(rows: list[Row]) -> list[Row]:
