@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -89,10 +90,12 @@ def main() -> None:
         if not os.path.exists(path):
             make(path, args.days, args.interval, args.processes, args.caches)
         for check in args.checks or ["check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure"]:
-            start = time.perf_counter()
+            start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
             done = subprocess.run([sys.executable, "-m", "memtriage", "replay", path, "--", check], capture_output=True, text=True, check=True,
                                   env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib")})
-            print(f"{check}: {time.perf_counter() - start:.1f} s; {done.stdout.splitlines()[1]}")
+            now = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
+            print(f"{check}: {time.perf_counter() - start:.1f} s, CPU {cpu:.1f} s; {done.stdout.splitlines()[1]}", flush=True)
 
 
 if __name__ == "__main__":

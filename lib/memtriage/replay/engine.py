@@ -1,4 +1,4 @@
-"""How a monitoring engine turns results into pages: a problem is hard after so many in a row, then it pages, as do each change and its end."""
+"""How a monitoring engine turns results into pages: a problem is hard after so many in a row; it, each change and its end page."""
 
 from __future__ import annotations
 

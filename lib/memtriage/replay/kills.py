@@ -23,6 +23,8 @@ class Kill(NamedTuple):
 
     at: float
     name: str
+    group: str = ""
+    """The cgroup whose limit was reached; empty where it was the host's memory, or the log does not say."""
 
 
 class _Read(NamedTuple):
@@ -104,7 +106,7 @@ class Log:
                 place = min(bisect.bisect_left(lasts, seq), len(lasts) - 1) if seq is not None else len(lasts) - 1
                 read = self._reads[place]
                 at = read.at if kill.record.up_s is None else read.at - (read.mono - kill.record.up_s)
-                found.append(Kill(max(read.after, min(at, read.at)) if seq is not None else at, kill.name))
+                found.append(Kill(max(read.after, min(at, read.at)) if seq is not None else at, kill.name, report.oom_memcg or ""))
                 named[place] = named.get(place, 0) + 1
         for place, risen in self._rises:
             left = risen

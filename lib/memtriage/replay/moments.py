@@ -9,6 +9,7 @@ from memtriage.record import NamedTuple
 from memtriage.recording import Recording, Sample, gap
 from memtriage.recording.payload import Damaged
 from memtriage.recording.scan import Entry
+from memtriage.wording import duration
 
 LATE = 3
 """Intervals after which a sample tells nothing of a moment any more."""
@@ -74,6 +75,15 @@ class Timeline:
 
 def _patience(entry: Entry) -> float:
     return max(5.0, LATE * entry.head.interval_ms / 1000)
+
+
+def why_none(entries: list[Entry], place: int) -> str:
+    """What lies between the record at ``place`` and the next, in words."""
+    hole = gap(entries[place].head, entries[place + 1].head)
+    words = f"no samples for {duration(hole.seconds)}"
+    if hole.after.boot_ns > hole.before.boot_ns:
+        return words + ": the host was booted anew"
+    return words + (": the recorder was started anew" if hole.restart else "")
 
 
 def chosen(recording: Recording, entries: list[Entry], moment: Moment, wanted: tuple[str, ...]) -> Sample | None:

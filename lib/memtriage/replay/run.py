@@ -177,7 +177,7 @@ class _Replay:
         """The record's number, and what each variant says."""
         sample = moments.chosen(self.recording, self.line.entries, moment, self.wanted)
         if sample is None:
-            words = "no sample can be read" if moment.fresh else "no samples"
+            words = "no sample can be read: damaged" if moment.fresh else moments.why_none(self.line.entries, moment.place)
             return -1, [(NONE, words)] * len(self.results)
         if sample.head.seq == last[0]:
             return last  # the recorder was slower than the check: nothing new to judge

@@ -10,7 +10,7 @@ from typing import Any
 from memtriage.replay.engine import Lead, Page, lead
 from memtriage.replay.kills import Kill
 from memtriage.replay.run import NONE, STATES, Outcome, Result
-from memtriage.wording import clean, duration, line
+from memtriage.wording import clean, clean_end, duration, line
 
 FORMAT = 1
 KILLS = 20
@@ -31,12 +31,11 @@ def lines(check: str, found: Outcome, every: float, attempts: int) -> Iterator[s
     for number, result in enumerate(found.results):
         mark = f"{_MARKS[number]} " if several else ""
         for change in result.changes:
-            words = f"-- {change.words}" if change.state == NONE else change.words
-            rows.append((change.at, number, mark + words))
+            rows.append((change.at, number, f"-- {change.words}" if change.state == NONE else mark + change.words))
     for kill, count in _together(found.kills):
         rows.append((kill.at, -1, f"-- the OOM killer took {_victim(kill)}" + (f" and {count - 1} more" if count > 1 else "")))
-    for at, _, words in sorted(rows, key=lambda row: row[:2]):
-        yield f"{clock(at)}  {line(words)}"
+    # Once: a time without samples is the same for all.
+    yield from dict.fromkeys(f"{clock(at)}  {line(words)}" for at, _, words in sorted(rows, key=lambda row: row[:2]))
     yield ""
     yield from _summary(found, attempts)
     for note in found.notes:
@@ -48,7 +47,7 @@ def _together(struck: list[Kill]) -> Iterator[tuple[Kill, int]]:
     first: Kill | None = None
     count, last = 0, 0.0
     for kill in struck:
-        if first is not None and kill.at - last < 2 and kill.name == first.name:
+        if first is not None and kill.at - last < 2 and kill[1:] == first[1:]:
             count += 1
         else:
             if first is not None:
@@ -60,7 +59,8 @@ def _together(struck: list[Kill]) -> Iterator[tuple[Kill, int]]:
 
 
 def _victim(kill: Kill) -> str:
-    return f"'{clean(kill.name, 16)}'" if kill.name else "a process (not named in the log)"
+    limit = f" (limit of cgroup '{clean_end(kill.group, 60)}')" if kill.group else ""
+    return f"'{clean(kill.name, 16)}'{limit}" if kill.name else "a process (not named in the log)"
 
 
 def _summary(found: Outcome, attempts: int) -> Iterator[str]:
@@ -112,7 +112,7 @@ def clock(at: float) -> str:
 def tree(check: str, found: Outcome, every: float, attempts: int) -> dict[str, Any]:
     """Times are seconds since 1970, spans seconds; the states' words are the keys."""
     return {"version": FORMAT, "check": check, "start": found.start, "end": found.end, "every": every, "runs": found.moments,
-            "boots": found.boots, "attempts": attempts, "oom_kills": [{"time": kill.at, "name": kill.name or None} for kill in found.kills],
+            "boots": found.boots, "attempts": attempts, "oom_kills": [{"time": kill.at, "name": kill.name or None, "cgroup": kill.group or None} for kill in found.kills],
             "results": [_result(result, found.kills) for result in found.results], "notes": found.notes}
 
 
