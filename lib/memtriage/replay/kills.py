@@ -49,6 +49,8 @@ class Log:
         """Of the present boot, as /dev/kmsg gives it: of all stretches with kills, and those that were read beside."""
         self.boot = ""
         self.denied = ""
+        self.texts: list[bytes] = []
+        """The same of boots that are over, where somebody was killed."""
         self._reads: list[_Read] = []
         self._rises: list[tuple[int, int]] = []
         self._counter: int | None = None
@@ -116,6 +118,8 @@ class Log:
                 named[near] = named.get(near, 0) - used
             found += [Kill(self._reads[place].at, "")] * left
         self.kills += sorted(found)
+        if found and self.text:
+            self.texts.append(bytes(self.text))
         self._reads, self._rises, self.text = [], [], bytearray()
 
 

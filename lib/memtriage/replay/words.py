@@ -112,7 +112,8 @@ def clock(at: float) -> str:
 def tree(check: str, found: Outcome, every: float, attempts: int) -> dict[str, Any]:
     """Times are seconds since 1970, spans seconds; the states' words are the keys."""
     return {"version": FORMAT, "check": check, "start": found.start, "end": found.end, "every": every, "runs": found.moments,
-            "boots": found.boots, "attempts": attempts, "oom_kills": [{"time": kill.at, "name": kill.name or None, "cgroup": kill.group or None} for kill in found.kills],
+            "boots": found.boots, "attempts": attempts,
+            "oom_kills": [{"time": kill.at, "name": kill.name or None, "cgroup": kill.group or None} for kill in found.kills],
             "results": [_result(result, found.kills) for result in found.results], "notes": found.notes}
 
 
