@@ -72,7 +72,7 @@ class Host:
             "version": f"Linux version 6.1.{self.boot}-test (root@build.example) #1 SMP\n", "cmdline": "root=/dev/sda1 quiet\n",
             "sample": f"monotonic_us {int(self.up * 1e6)}\nlate_us 0\nshort -\nlost 0\n", "meta": "page_size 4096\nclock_ticks 100\n",
             "kmsg": kmsg, "sys/vm/swappiness": "60\n"}
-        content = Content({**{name: source(text) for name, text in texts.items()}, **self.more}, dict(self.processes), source(""))
+        content = Content({**{name: source(text) for name, text in texts.items()}, **self.more}, dict(sorted(self.processes.items())), source(""))
         self.write(content)
         return self.wait(self.interval)
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
 import os
+import stat
 import tarfile
 from collections.abc import Iterable
 
@@ -25,9 +27,15 @@ def packed(items: Iterable[tuple[str, bytes]]) -> bytes:
 
 
 def write(path: str, data: bytes, replace: bool) -> None:
-    """Whole or not at all, 0600. Follows no link; without ``replace`` raises ``FileExistsError`` whatever has the name. Raises ``OSError``."""
-    if not replace and os.path.lexists(path):
-        raise FileExistsError(17, os.strerror(17), path)
+    """Whole or not at all, 0600. Follows no link. Raises ``OSError``; without ``replace`` also where anything has the name, and for what is
+    neither a file nor a link in any case."""
+    try:
+        kind = os.lstat(path).st_mode
+    except FileNotFoundError:
+        pass
+    else:
+        if not replace or not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):  # never a device, whoever root is
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     new = f"{path}.{os.getpid()}.new"
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

@@ -160,6 +160,7 @@ def _live_log(private: Private, now: float) -> tuple[list[str], list[kills.Kill]
 def _snapshot() -> Content:
     """This host's files as a recording would have them."""
     sources = {name: source for name in (*FILES, *_vm()) if (source := _read("/proc", name)) is not None}
+    sources["meta"] = Source(b"page_size %d\nclock_ticks %d\n" % (os.sysconf("SC_PAGE_SIZE"), os.sysconf("SC_CLK_TCK")), 0, 0, 0)
     for name in sorted(glob.glob("/sys/block/zram*/mm_stat")):
         sources[name] = _read("/", name[1:]) or Source(b"", 0, 0, 0)
     for name in _limits(files.text(sources["self/cgroup"].data or b"") if "self/cgroup" in sources else ""):

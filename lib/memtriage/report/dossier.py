@@ -24,13 +24,13 @@ _WORK = (("fork", "new process or thread"), ("pgfault", "page fault"), ("pgmajfa
          ("pgpgout", "KiB written to disks"), ("packets", "network packet"), ("context", "context switch"))
 
 
-def lines(case: Case, facts: Facts, found: Suspect, pieces: list[str], hidden: list[str]) -> Iterator[str]:
-    """``pieces`` describes the files beside this one, ``hidden`` what was replaced."""
+def lines(case: Case, facts: Facts, found: Suspect, pieces: list[str], hidden: list[str], included: list[str]) -> Iterator[str]:
+    """``pieces`` describes the files beside this one, ``hidden`` what was replaced, ``included`` what was not."""
     for number, (title, rows) in enumerate((
             ("Summary", _summary(case, facts, found)), ("Symptom", _symptom(case, found)), ("Since when", _since(case, found)),
             ("Kernel", _kernel(case, facts)), ("Workload", _work(case, facts, found)), ("What grows", _culprit(case, facts, found)),
             ("What was excluded, and how", _excluded(case, found)), ("OOM kills", _kills(case)), ("How it was measured", _measured(case)),
-            ("Files", iter(pieces)), ("What was made private", _hidden(hidden)))):
+            ("Files", iter(pieces)), ("What was made private", _hidden(hidden, included)))):
         yield f"{number + 1}. {title}"
         for row in rows:
             indent = "   - " if row.startswith("  ") else "   "
@@ -52,7 +52,8 @@ def _summary(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
     yield f"{kernel}: {found.words} grew by {size(found.since.grown)} in {duration(span)} " \
           f"({signed(found.since.per_hour)}/h), now {size(found.since.sizes[-1])} of {size(total)} RAM."
     if not found.proven:
-        yield "This is what grew most. By the rules of the checks (time after boot, number of samples, steadiness) it is not proven to be a trend."
+        yield "This is what grew most. By the rules of the checks (time after boot, number of samples, steadiness) it is not proven " \
+              "to be a trend."
 
 
 def _holder(case: Case) -> str:
@@ -68,7 +69,7 @@ def _symptom(case: Case, found: Suspect) -> Iterator[str]:
         yield f"It went from {size(before)} at {utc(points[0].time)} to {size(after)} at {utc(points[-1].time)} ({signed(after - before)})."
     yield from (f"Short is {entry.sentence}." for entry in case.answer.short)
     if not case.answer.short:
-        yield "No limit was reached at the last sample: neither memory, nor swap, the commit limit, a control group, a zone or large blocks."
+        yield "No limit was reached at the last sample: neither of memory, swap, commit, a control group, a zone, nor of large blocks."
     words = diagnosis.eta_words(outlook)
     if words:
         yield f"At this rate memory is {words}."
@@ -83,7 +84,7 @@ def _since(case: Case, found: Suspect) -> Iterator[str]:
         return
     start = found.since.times[0]
     if found.at_onset:
-        yield f"It was flat at {size(found.since.sizes[0])} until {utc(start)}, then it grew."
+        yield f"It was no more than {size(found.since.sizes[0])} until {utc(start)}, then it grew."
     else:
         yield f"It grows since the first sample of this boot, {utc(start)}: when it began is not in this history."
     yield "Each boot seen, with the same counter:"
@@ -93,8 +94,9 @@ def _since(case: Case, found: Suspect) -> Iterator[str]:
         line = suspect.series(points, found.key, page)
         if not line.times:
             continue
+        up = duration(points[0].sample.uptime)
         yield f"  {utc(points[0].time)} to {utc(points[-1].time)}, Linux {points[-1].release}: {size(line.sizes[0])} to " \
-              f"{size(line.sizes[-1])}, {signed(line.per_hour)}/h ({len(points)} samples, the first {duration(points[0].sample.uptime)} after boot)"
+              f"{size(line.sizes[-1])}, {signed(line.per_hour)}/h ({len(points)} samples, the first {up} after boot)"
 
 
 def _kernel(case: Case, facts: Facts) -> Iterator[str]:
@@ -120,14 +122,18 @@ def _work(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
     else:
         what = f"From {utc(case.first_time)} to {utc(case.last_time)}"
         grown = found.whole.grown if found.key else 0.0
-    rows = []
+    rows, kernels = [], not found.key.startswith("g.")
     for name, word in _WORK:
         count = after.get(name, 0) - (before.get(name, 0))
         if name in after and (not before or name in before) and count > 0 and span > 0:
-            each = f"; {found.words.partition(' (')[0]} grew {size(grown / count)} for each {word}" if grown > 0 else ""
+            each = f"; {size(grown / count)} of growth for each" if grown > 0 and kernels else ""
             rows.append(f"  {count} x {word}, {3600 * count / span:.0f}/h{each}")
-    yield f"{what}, with the growth of the same time divided by each. That is a scale to compare kernels by, not a cause:" if rows else \
-        "No counters of work in this history."
+    if not rows:
+        yield "No counters of work in this history."
+    elif grown > 0 and kernels:
+        yield f"{what}; what grew in the same time is divided by each: a scale to compare kernels by, not a cause."
+    else:
+        yield f"{what}:"
     yield from rows
 
 
@@ -170,13 +176,14 @@ def _excluded(case: Case, found: Suspect) -> Iterator[str]:
     growth = found.whole.grown if found.key else 0.0
     for name in _PARTS:
         line = suspect.series(points, "p." + name, page)
-        word = diagnosis.WORDS[name]
+        word = name if name in ("zram", "zswap") else diagnosis.WORDS[name]
         if not line.sizes:
             continue
         if max(line.sizes) == 0 and min(line.sizes) == 0:
             yield f"  {word}: none"
         else:
-            yield f"  {word}: {size(line.sizes[0])} to {size(line.sizes[-1])}, {_verdict(line, growth)}"
+            own = " (the suspect is in it)" if found.key and name in _around(case, found) else ""
+            yield f"  {word}: {size(line.sizes[0])} to {size(line.sizes[-1])}, {_verdict(line, growth)}{own}"
     groups = {key for point in points for key in point.sample.values if key.startswith("g.")}
     largest = sorted(groups, key=lambda key: -(suspect.size(points[-1], key, page) or 0.0))[:5]
     for key in largest:
@@ -191,6 +198,14 @@ def _excluded(case: Case, found: Suspect) -> Iterator[str]:
     yield from (f"  pinned: {clean(held.key[2:], 40)} {size(held.size)} did not shrink while the kernel reclaimed"
                 for held in case.answer.outlook.pinned[:3])
     yield from (f"  not seen: {sight.source} ({sight.reason if case.live else 'not in a recording'})" for sight in case.answer.blind[:5])
+
+
+def _around(case: Case, found: Suspect) -> tuple[str, ...]:
+    """The parts of the ledger that the suspect is counted in."""
+    if found.key.startswith("c."):
+        flags = {cache.reclaimable for cache in case.answer.now.slab.caches if "c." + cache.name == found.key}
+        return "slab", "slab_reclaimable" if True in flags else "slab_unreclaimable"
+    return ("anon",) if found.key.startswith("g.") else (found.key[2:],)
 
 
 def _verdict(line: suspect.Series, growth: float) -> str:
@@ -237,6 +252,8 @@ def _measured(case: Case) -> Iterator[str]:
           "'memory no counter explains' is the rest."
 
 
-def _hidden(hidden: list[str]) -> Iterator[str]:
+def _hidden(hidden: list[str], included: list[str]) -> Iterator[str]:
+    if included:
+        yield "Left as they are, as was asked: " + ", ".join(included) + "."
     yield "Replaced by the same word wherever they stood: " + (", ".join(hidden) or "nothing was found to replace") + "."
     yield "Kept: names of programs, kernel modules and slab caches; the kernel's own counters."

@@ -7,6 +7,7 @@ import io
 import os
 import tempfile
 import zlib
+from collections.abc import Iterator
 
 from memtriage import thinning
 from memtriage.procfs import files
@@ -67,20 +68,32 @@ def build(case: Case, private: Private, recording: str | None) -> Bundle:
             if source is not None and source.data is not None:
                 items.append(Item(plain, f"/proc/{name} as the kernel wrote it, {folder} sample", source.data))
             elif name not in LIVE or case.live:
-                reason = "no such file on this kernel" if source is None else "it did not answer" if source.lost else os.strerror(source.errno)
-                lacking.append((plain, reason))
+                gone = "no such file on this kernel" if case.live else "not in this recording"
+                lacking.append((plain, gone if source is None else "it did not answer" if source.lost else os.strerror(source.errno)))
     items.append(Item("processes.txt", f"the {PROCESSES} largest processes, last sample", _processes(case)))
     links = case.last.sources.get("/sys/kernel/slab")
     if links is not None and links.data:
         items.append(Item("slab-aliases.txt", "which slab caches share one (name, what it is a link to)", links.data))
     if case.oom:
         items.append(Item("oom.txt", "the kernel's reports of OOM kills", "".join(row + "\n" for row in case.oom).encode()))
-    about = {"modules.txt": "/proc/modules, without addresses", "sysctl-vm.txt": "sysctl vm.*", "vmallocinfo.txt": "/proc/vmallocinfo, without addresses",
-             "allocation-sites.txt": "who allocated it"}
+    about = {"modules.txt": "/proc/modules, without addresses", "sysctl-vm.txt": "sysctl vm.*", "allocation-sites.txt": "who allocated it",
+             "vmallocinfo.txt": "/proc/vmallocinfo, without addresses"}
     items += [Item(name, about[name], data) for name, data in sorted(facts.texts.items())]
-    pieces = [f"  {item.name}: {item.about}" for item in items] + [f"  {name}: left out: {line(why)}" for name, why in lacking]
-    report = "".join(row.rstrip() + "\n" for row in dossier.lines(case, facts, found, pieces, private.summary()))
+    report = "".join(row.rstrip() + "\n" for row in dossier.lines(case, facts, found, list(_pieces(items, lacking)), private.summary(), sorted(private.open)))
     return Bundle([Item("report.txt", "start here: the case in words", report.encode("ascii", "replace")), *items], lacking)
+
+
+def _pieces(items: list[Item], lacking: list[tuple[str, str]]) -> Iterator[str]:
+    """For the report: raw files together, and what is left out for one reason together."""
+    for item in items:
+        if "/" not in item.name:
+            yield f"  {item.name}: {item.about}"
+    for folder in ("first", "last"):
+        raw = [item.name.partition("/")[2] for item in items if item.name.startswith(folder + "/")]
+        if raw:
+            yield f"  {folder}/: {', '.join(raw)}, as the kernel wrote them, {folder} sample"
+    for why in dict.fromkeys(why for _, why in lacking):
+        yield f"  left out: {', '.join(name for name, reason in lacking if reason == why)}: {line(why)}"
 
 
 def _series(case: Case, found: suspect.Suspect) -> bytes:

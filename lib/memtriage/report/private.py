@@ -30,7 +30,7 @@ _FLAGS = frozenset(
     "quiet splash ro rw debug single nomodule noresume nosmp noapic nolapic nosmt nohz nopti nokaslr noswap nomodeset nofb slab_nomerge "  # noqa: SIM905
     "slub_nomerge slub_debug slab_debug kmemleak noswapaccount noisapnp nowatchdog rhgb verbose pti kaslr".split())
 _PLAIN = re.compile(r"(?:[0-9]{1,20}[kKmMgG%]?|0x[0-9a-f]{1,16}|on|off|auto|yes|no|y|n|force|always|never|madvise|performance|strict|none|full|"
-                    r"default|soft|hard|ignore|lazy|voluntary|disable|enable|disabled|enabled|acpi|hpet|tsc|kvm-clock|"
+                    r"default|noforce|[a-z]|soft|hard|ignore|lazy|voluntary|disable|enable|disabled|enabled|acpi|hpet|tsc|kvm-clock|"
                     r"(?:tty|ttyS|ttyAMA|hvc)[0-9]{1,2}(?:,[0-9n]{1,10})?|memory|auto,[a-z_,]{1,40}|[FZPUTAO]{1,7}(?:,[a-z0-9_-]{1,40})*)")
 _KEY = re.compile(r"[a-z][a-zA-Z0-9_.-]{0,40}")
 _KNOWN_GROUPS = frozenset("system.slice user.slice machine.slice init.scope kubepods kubepods.slice docker lxc libpod_parent app.slice "
@@ -143,7 +143,7 @@ class Private:
             return self.text(line)
         before, end, after = f" {line.strip()} ".partition(" -- ")
         said = [self._parameter(word) for word in before.split()]
-        return " ".join(said + ([f"-- ({len(after.split())} words for init)"] if end and after.split() else []))
+        return " ".join(said + (["-- (words for init)"] if end and after.split() else []))
 
     def _parameter(self, word: str) -> str:
         key, equals, value = word.partition("=")
@@ -238,7 +238,7 @@ class Private:
 
 def _any(names: Iterable[str]) -> re.Pattern[str] | None:
     """Finds any of them, longer first: host.example.org before host. A short one only as a word of its own, or half of all words would go."""
-    parts = [re.escape(name) if len(name) > 3 else rf"(?<![A-Za-z0-9_-]){re.escape(name)}(?![A-Za-z0-9_-])"
+    parts = [re.escape(name) if len(name) > 3 else rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])"
              for name in sorted(names, key=lambda name: (-len(name), name))]
     return re.compile("|".join(parts), re.IGNORECASE) if parts else None
 

@@ -46,8 +46,9 @@ class Suspect(NamedTuple):
 
     @property
     def at_onset(self) -> bool:
-        """Whether it was seen flat before it grew."""
-        return len(self.since.times) < len(self.whole.times)
+        """Whether it was seen flat before it grew: for a tenth of the time at least, and in three samples."""
+        before = len(self.whole.times) - len(self.since.times)
+        return before >= 2 and (self.since.times[0] - self.whole.times[0]) * 10 >= self.whole.times[-1] - self.whole.times[0]
 
 
 def size(point: Point, key: str, page: int) -> float | None:
@@ -84,9 +85,8 @@ def find(case: Case) -> Suspect:
     whole = series(points, key, page)
     low, high = min(whole.sizes), whole.sizes[-1]
     start = max((place for place, value in enumerate(whole.sizes) if value <= low + ONSET * (high - low)), default=0)
-    if start == len(whole.sizes) - 1:
-        start = 0
-    return Suspect(key, bool(causes), words(case, key), Series(whole.times[start:], whole.sizes[start:]), whole)
+    found = Suspect(key, bool(causes), words(case, key), Series(whole.times[start:], whole.sizes[start:]), whole)
+    return found if found.at_onset and len(found.since.times) > 1 else found._replace(since=whole)
 
 
 def words(case: Case, key: str) -> str:
