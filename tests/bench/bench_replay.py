@@ -23,7 +23,8 @@ from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, p
 from tests.recording.made import packed  # noqa: E402 - as above
 
 SAME = {name: Source(data.encode(), 0, 0, 0) for name, data in {
-    "sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000001\n", "sys/kernel/osrelease": "6.1.0-18-amd64\n", "stat": "btime 1700000000\n",
+    "sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000001\n", "sys/kernel/osrelease": "6.1.0-18-amd64\n",
+    "stat": "btime 1700000000\n",
     "swaps": "Filename\tType\tSize\tUsed\tPriority\n", "meta": "page_size 4096\n", "sys/fs/inode-nr": "90000 300\n",
     "sys/fs/dentry-state": "120000 90000 45 0 30000 0\n", "kmsg": ""}.items()}
 
@@ -34,21 +35,26 @@ def content(number: int, up: float, processes: int, caches: int, chance: random.
     rows = ["slabinfo - version: 2.1\n# name <active_objs> <num_objs> ...\n"]
     for place in range(caches):
         objects = 20000 + (leaked if place == 7 else chance.randrange(3) * 21)
-        rows.append(f"cache_{place:03d} {objects:6d} {objects:6d} 1024 16 4 : tunables 0 0 0 : slabdata {objects // 16:6d} {objects // 16:6d} 0\n")
+        rows.append(f"cache_{place:03d} {objects:6d} {objects:6d} 1024 16 4 : tunables 0 0 0 : "
+                    f"slabdata {objects // 16:6d} {objects // 16:6d} 0\n")
     free = 8_000_000 - leaked + chance.randrange(5000)
-    info = {"MemTotal": 32_000_000, "MemFree": free, "MemAvailable": free + 9_000_000, "Buffers": 200_000, "Cached": 9_000_000, "Shmem": 100_000,
+    info = {"MemTotal": 32_000_000, "MemFree": free, "MemAvailable": free + 9_000_000, "Buffers": 200_000, "Cached": 9_000_000,
+            "Shmem": 100_000,
             "AnonPages": 8_000_000, "Slab": 6_000_000 + leaked, "SReclaimable": 500_000, "SUnreclaim": 5_500_000 + leaked,
-            "KernelStack": 10_000, "PageTables": 50_000, "SwapTotal": 0, "SwapFree": 0, "Committed_AS": 9_000_000, "CommitLimit": 16_000_000}
+            "KernelStack": 10_000, "PageTables": 50_000, "SwapTotal": 0, "SwapFree": 0, "Committed_AS": 9_000_000,
+            "CommitLimit": 16_000_000}
     sources = dict(SAME)
     for name, text in {"meminfo": "".join(f"{key}: {value:8d} kB\n" for key, value in info.items()), "slabinfo": "".join(rows),
-                       "uptime": f"{up:.2f} 1.00\n", "vmstat": f"nr_free_pages {free // 4}\noom_kill 0\npgscan_kswapd 0\npgmajfault {number}\n",
+                       "uptime": f"{up:.2f} 1.00\n", "vmstat":
+                       f"nr_free_pages {free // 4}\noom_kill 0\npgscan_kswapd 0\npgmajfault {number}\n",
                        "pressure/memory": f"some avg10=0.00 avg60=0.00 avg300=0.00 total={number * 9}\n"
                                           f"full avg10=0.00 avg60=0.00 avg300=0.00 total={number * 7}\n"}.items():
         sources[name] = Source(text.encode(), 0, 0, 0)
     for pid in range(1, processes + 1):
         if pid % 3 == 0 or pid not in table:  # a third of them does something in between
             ticks, pages = number * pid % 99999, 5000 + chance.randrange(50)
-            stat = f"{pid} (prog{pid % 40}) S 1 1 1 0 -1 4194304 9 0 0 0 {ticks} 9 0 0 20 0 1 0 500 90000000 {pages} 1844 " + "0 " * 26 + "0\n"
+            stat = f"{pid} (prog{pid % 40}) S 1 1 1 0 -1 4194304 9 0 0 0 {ticks} 9 0 0 20 0 1 0 500 90000000 {pages} 1844 " +
+                   "0 " * 26 + "0\n"
             table[pid] = Process(stat.encode(), f"22000 {pages} 900 9 0 9000 0\n".encode(), b"/usr/bin/prog\0", b"0::/system.slice/x\n")
     return Content(sources, dict(table), Source(b"", 0, 50, 400))
 
@@ -91,7 +97,8 @@ def main() -> None:
             make(path, args.days, args.interval, args.processes, args.caches)
         for check in args.checks or ["check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure"]:
             start, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            done = subprocess.run([sys.executable, "-m", "memtriage", "replay", path, "--", check], capture_output=True, text=True, check=True,
+            done = subprocess.run([sys.executable, "-m", "memtriage", "replay", path, "--", check], capture_output=True,
+                                  text=True, check=True,
                                   env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib")})
             now = resource.getrusage(resource.RUSAGE_CHILDREN)
             cpu = now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import struct
-
 from pathlib import Path
 
 MEMINFO_6_18 = b"""\

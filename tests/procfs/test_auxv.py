@@ -14,7 +14,8 @@ def test_page_size_in_each_width_and_order():
     assert auxv.parse(auxv.made(16384)).page_size == 16384
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 16, b"\6", samples.AUXV[:32], struct.pack("<4Q", 6, 4095, 0, 0), struct.pack("<4Q", 6, 0, 0, 0)])
+@pytest.mark.parametrize("data", [b"", b"\0" * 16, b"\6", samples.AUXV[:32],
+                                  struct.pack("<4Q", 6, 4095, 0, 0), struct.pack("<4Q", 6, 0, 0, 0)])
 def test_no_page_size(data):
     with pytest.raises(files.Malformed, match="no page size in it"):
         auxv.parse(data)

@@ -25,14 +25,16 @@ def meminfo(total: int, available: int, slab: int) -> str:
     rows = {"MemTotal": total, "MemFree": free, "MemAvailable": available, "Buffers": 0, "Cached": 120_000, "SwapCached": 0,
             "Active": 0, "Inactive": 0, "SwapTotal": 0, "SwapFree": 0, "AnonPages": total - free - 120_000 - slab - 20_000, "Mapped": 0,
             "Shmem": 0, "Slab": slab, "SReclaimable": 10_000, "SUnreclaim": slab - 10_000, "KernelStack": 5_000, "PageTables": 15_000,
-            "CommitLimit": total // 2, "Committed_AS": total // 4, "Percpu": 0, "HugePages_Total": 0, "HugePages_Free": 0, "Hugepagesize": 2048}
+            "CommitLimit": total // 2, "Committed_AS": total // 4, "Percpu": 0, "HugePages_Total": 0, "HugePages_Free": 0,
+            "Hugepagesize": 2048}
     return "".join(f"{name}: {value:14d}" + ("\n" if name.startswith("HugePages_") else " kB\n") for name, value in rows.items())
 
 
 def slabinfo(caches: dict[str, int]) -> str:
     """Objects of 4 KiB by cache."""
     head = "slabinfo - version: 2.1\n# name            <active_objs> <num_objs> <objsize> <objperslab> <pagesperslab>\n"
-    return head + "".join(f"{name:<17} {count:6d} {count:6d}   4096    8    8 : tunables    0    0    0 : slabdata {count // 8:6d} {count // 8:6d}"
+    return head + "".join(f"{name:<17} {count:6d} {count:6d}   4096    8    8 : tunables    0    0    0 : slabdata "
+                          f"{count // 8:6d} {count // 8:6d}"
                           "      0\n" for name, count in caches.items())
 
 
@@ -72,7 +74,8 @@ class Host:
             "version": f"Linux version 6.1.{self.boot}-test (root@build.example) #1 SMP\n", "cmdline": "root=/dev/sda1 quiet\n",
             "sample": f"monotonic_us {int(self.up * 1e6)}\nlate_us 0\nshort -\nlost 0\n", "meta": "page_size 4096\nclock_ticks 100\n",
             "kmsg": kmsg, "sys/vm/swappiness": "60\n"}
-        content = Content({**{name: source(text) for name, text in texts.items()}, **self.more}, dict(sorted(self.processes.items())), source(""))
+        content = Content({**{name: source(text) for name, text in texts.items()}, **self.more}, dict(sorted(self.processes.items())),
+                          source(""))
         self.write(content)
         return self.wait(self.interval)
 
@@ -81,7 +84,8 @@ class Host:
         raw = payload.encode(content, base[1] if base else None)
         data = packed(raw)
         head = layout.Head(b"", self.seq, int(self.now * 1e9), int(self.up * 1e9), len(data), len(raw), zlib.crc32(data),
-                           int(self.interval * 1000), 0, layout.DELTA if base else layout.KEY, self.flags, self.seq - base[0] if base else 0)
+                           int(self.interval * 1000), 0, layout.DELTA if base else layout.KEY, self.flags,
+                           self.seq - base[0] if base else 0)
         record = bytearray(head.length)
         record[layout.ALIGN : layout.ALIGN + len(data)] = data
         self.ring.append(memoryview(record), head)
@@ -106,8 +110,10 @@ class Host:
         scope = f"constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={group}" if group else (
             "constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom")
         said = "Memory cgroup out of memory" if group else "Out of memory"
-        return (f"4,{self.oom_kills * 3},{micro},-;{comm} invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE), order=0, oom_score_adj=0\n"
-                f"6,{self.oom_kills * 3 + 1},{micro},-;oom-kill:{scope},task_memcg={group or '/system.slice'},task={comm},pid={pid},uid=33\n"
+        return (f"4,{self.oom_kills * 3},{micro},-;{comm} invoked oom-killer: gfp_mask=0x140cca(GFP_HIGHUSER_MOVABLE), order=0, "
+                "oom_score_adj=0\n"
+                f"6,{self.oom_kills * 3 + 1},{micro},-;oom-kill:{scope},task_memcg={group or '/system.slice'},"
+                f"task={comm},pid={pid},uid=33\n"
                 f"3,{self.oom_kills * 3 + 2},{micro},-;{said}: Killed process {pid} ({comm}) total-vm:900kB, anon-rss:800kB, file-rss:4kB, "
                 "shmem-rss:0kB, UID:33 pgtables:68kB oom_score_adj:0\n")
 

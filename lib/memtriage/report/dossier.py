@@ -164,7 +164,8 @@ def _culprit(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
         yield f"{cache.objects} active objects{each}; {'' if cache.reclaimable else 'un'}reclaimable by its flag " \
               "(on SLUB active objects include free ones in per-CPU slabs)."
         if cache.aliases:
-            yield f"SLUB has merged it with {', '.join(clean(name, 40) for name in cache.aliases)}: any of them may be the one. Booting with " \
+            yield f"SLUB has merged it with {', '.join(clean(name, 40) for name in cache.aliases)}: any of them may be the one. " \
+              "Booting with " \
                   "slab_nomerge tells them apart."
         else:
             yield "It shares its slabs with no other cache, as far as /sys/kernel/slab tells."
@@ -248,7 +249,8 @@ def _measured(case: Case) -> Iterator[str]:
     else:
         yield f"A recording of {case.samples} samples (memtriage record), of which {points}, evenly spread, were compared; " \
               f"{utc(case.points[0].time) if case.points else '?'} to {utc(case.last_time)}."
-    yield "Slab caches by slabinfo: num_slabs times pages per slab. Programs by resident pages. The parts are disjoint and sum up to MemTotal: " \
+    yield "Slab caches by slabinfo: num_slabs times pages per slab. Programs by resident pages. " \
+          "The parts are disjoint and sum up to MemTotal: " \
           "'memory no counter explains' is the rest."
 
 

@@ -79,7 +79,8 @@ def build(case: Case, private: Private, recording: str | None) -> Bundle:
     about = {"modules.txt": "/proc/modules, without addresses", "sysctl-vm.txt": "sysctl vm.*", "allocation-sites.txt": "who allocated it",
              "vmallocinfo.txt": "/proc/vmallocinfo, without addresses"}
     items += [Item(name, about[name], data) for name, data in sorted(facts.texts.items())]
-    report = "".join(row.rstrip() + "\n" for row in dossier.lines(case, facts, found, list(_pieces(items, lacking)), private.summary(), sorted(private.open)))
+    report = "".join(row.rstrip() + "\n" for row in dossier.lines(case, facts, found, list(_pieces(items, lacking)),
+                                                         private.summary(), sorted(private.open)))
     return Bundle([Item("report.txt", "start here: the case in words", report.encode("ascii", "replace")), *items], lacking)
 
 
@@ -109,7 +110,8 @@ def _series(case: Case, found: suspect.Suspect) -> bytes:
     rows = csv.writer(out, lineterminator="\n")
     rows.writerow(["time_utc", "boot", "release", "uptime_s", *(_cell(key) for key in [*plain, *chosen])])
     for point in case.points:
-        cells: list[object] = [dossier.utc(point.time), boots.index(point.sample.boot) + 1, _cell(point.release), f"{point.sample.uptime:.2f}"]
+        cells: list[object] = [dossier.utc(point.time), boots.index(point.sample.boot) + 1, _cell(point.release),
+                               f"{point.sample.uptime:.2f}"]
         for key in [*plain, *chosen]:
             value: float | None = point.sample.values.get(key)
             if key[:2] in ("c.", "g.", "p.") or key in ("available", "total"):
@@ -134,7 +136,8 @@ def _processes(case: Case) -> bytes:
             continue
         group = files.text(process.cgroup).strip().split("\n")[-1].rpartition(":")[2]
         command = files.text(process.cmdline.strip(b"\0").replace(b"\0", b" "))
-        rows.append((-memory.resident_pages, pid, [str(pid), str(one.ppid), one.state, str(one.num_threads), str(memory.resident_pages * page // 1024),
+        rows.append((-memory.resident_pages, pid, [str(pid), str(one.ppid), one.state, str(one.num_threads),
+                                                  str(memory.resident_pages * page // 1024),
                                                    str(memory.anon_pages * page // 1024), one.comm, group or "-", command or "-"]))
     head = ["PID", "PPID", "STATE", "THREADS", "RSS_KIB", "ANON_KIB", "COMM", "CGROUP", "COMMAND"]
     text = "".join("\t".join(line(cell) for cell in row) + "\n" for row in [head, *(row for _, _, row in sorted(rows)[:PROCESSES])])

@@ -16,8 +16,10 @@ from memtriage.wording import size
 TAINT = ((0, "P", "proprietary module"), (1, "F", "module was force loaded"), (2, "S", "kernel running on an out of specification system"),
          (3, "R", "module was force unloaded"), (4, "M", "machine check exception"), (5, "B", "bad page referenced"),
          (6, "U", "taint requested by userspace"), (7, "D", "kernel died recently (OOPS or BUG)"), (8, "A", "ACPI table overridden"),
-         (9, "W", "warning was issued"), (10, "C", "staging driver"), (11, "I", "workaround for firmware bug"), (12, "O", "externally-built module"),
-         (13, "E", "unsigned module"), (14, "L", "soft lockup occurred"), (15, "K", "live patched"), (16, "X", "auxiliary taint of the distribution"),
+         (9, "W", "warning was issued"), (10, "C", "staging driver"), (11, "I", "workaround for firmware bug"),
+         (12, "O", "externally-built module"),
+         (13, "E", "unsigned module"), (14, "L", "soft lockup occurred"), (15, "K", "live patched"),
+         (16, "X", "auxiliary taint of the distribution"),
          (17, "T", "built with the struct randomization plugin"), (18, "N", "in-kernel test was run"), (19, "J", "mutating fwctl command"))
 """Bit, letter, meaning: Documentation/admin-guide/tainted-kernels.rst."""
 _ADDRESS = re.compile(rb"0x[0-9a-f]{8,16}")
@@ -67,7 +69,8 @@ def facts(content: Content, here: bool, live: bool, cache: str, private: Private
         texts["sysctl-vm.txt"] = vm.encode()
     if not here:
         lacking += [(name, NOT_RECORDED) for name in ("modules.txt", "vmallocinfo.txt", "allocation-sites.txt", "taint")]
-        return Facts(text("sys/kernel/osrelease"), text("version"), text("cmdline"), [], "not known (not recorded)", "not known (not recorded)", "",
+        return Facts(text("sys/kernel/osrelease"), text("version"), text("cmdline"), [],
+                     "not known (not recorded)", "not known (not recorded)", "",
                      ["Allocation sites: not in a recording. On the host: memtriage evidence, as root."], {}, {}, texts, lacking)
     sites = list(_sites(cache, private, texts, lacking))
     number = files.number(_text("sys/kernel/tainted").strip())

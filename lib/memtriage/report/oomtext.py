@@ -10,11 +10,14 @@ from memtriage.report.private import Private
 MOST = 4000
 """Lines kept."""
 _LINE = re.compile(
-    r"CPU: |Hardware name: |Call Trace|Call trace|\s*<?/?(?:TASK|IRQ)>|\s?\??\s?\[?<?[0-9a-f]*>?\]?\s*\??\s*[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+|"
+    r"CPU: |Hardware name: |Call Trace|Call trace|\s*<?/?(?:TASK|IRQ)>|\s?\??\s?\[?<?[0-9a-f]*>?\]?\s*\??\s*"
+    r"[\w.]+\+0x[0-9a-f]+/0x[0-9a-f]+|"
     r"Mem-Info|\s?(?:active|inactive|unevictable|isolated|slab|free|dirty|writeback|mapped|unstable|kernel_misc|sec_pagetables)_?\w*:|"
-    r"\s(?:shmem|pagetables|bounce)\w*:|Node [0-9]+ |DMA\d*: |Normal: |lowmem_reserve|[0-9]+ (?:total pagecache|pages|reserved)|Swap cache stats|"
+    r"\s(?:shmem|pagetables|bounce)\w*:|Node [0-9]+ |DMA\d*: |Normal: |lowmem_reserve|[0-9]+ (?:total pagecache|pages|reserved)|"
+    r"Swap cache stats|"
     r"Free swap|Total swap|Purge|Tasks state|\[ *(?:pid|[0-9]+) *\]|Unreclaimable slab info|Name +Used|[\w:.-]+ +[0-9]+KB +[0-9]+KB$|"
-    r"memory: usage|memory\+swap: usage|swap: usage|kmem: usage|Memory cgroup stats|[a-z_]+ [0-9]+$|Task in |Tasks in |oom-kill:constraint=|"
+    r"memory: usage|memory\+swap: usage|swap: usage|kmem: usage|Memory cgroup stats|[a-z_]+ [0-9]+$|Task in |Tasks in |"
+    r"oom-kill:constraint=|"
     r"Out of memory|Memory cgroup out of memory|oom_reaper: |OOM victim|Kernel panic - not syncing: (?:Out of memory|System is deadlocked)")
 _TASK = re.compile(r"(\[ *[0-9]+\](?: +[0-9-]+){5,9}) (.*)", re.DOTALL)
 _INVOKED = re.compile(r"(.*)( invoked oom-killer: .*)", re.DOTALL)

@@ -26,18 +26,19 @@ _HOME = re.compile(rb"/home/([A-Za-z0-9_][A-Za-z0-9_.-]{0,31})")
 _MEMCG = re.compile(rb"\(([0-9]+):([^)\s]*)\)")
 _BUILDER = re.compile(r"\([^()\s]+@[^()\s]+\)")
 _HARMLESS = frozenset(("0.0.0.0", "127.0.0.1", "255.255.255.255", "::", "::1"))
-_FLAGS = frozenset(
-    "quiet splash ro rw debug single nomodule noresume nosmp noapic nolapic nosmt nohz nopti nokaslr noswap nomodeset nofb slab_nomerge "  # noqa: SIM905
-    "slub_nomerge slub_debug slab_debug kmemleak noswapaccount noisapnp nowatchdog rhgb verbose pti kaslr".split())
-_PLAIN = re.compile(r"(?:[0-9]{1,20}[kKmMgG%]?|0x[0-9a-f]{1,16}|on|off|auto|yes|no|y|n|force|always|never|madvise|performance|strict|none|full|"
+_FLAGS = frozenset((
+    "quiet", "splash", "ro", "rw", "debug", "single", "nomodule", "noresume", "nosmp", "noapic", "nolapic", "nosmt", "nohz", "nopti",
+    "nokaslr", "noswap", "nomodeset", "nofb", "slab_nomerge", "slub_nomerge", "slub_debug", "slab_debug", "noswapaccount", "nowatchdog"))
+_PLAIN = re.compile(r"(?:[0-9]{1,20}[kKmMgG%]?|0x[0-9a-f]{1,16}|on|off|auto|yes|no|y|n|force|always|never|madvise|performance|"
+                    r"strict|none|full|"
                     r"default|noforce|[a-z]|soft|hard|ignore|lazy|voluntary|disable|enable|disabled|enabled|acpi|hpet|tsc|kvm-clock|"
                     r"(?:tty|ttyS|ttyAMA|hvc)[0-9]{1,2}(?:,[0-9n]{1,10})?|memory|auto,[a-z_,]{1,40}|[FZPUTAO]{1,7}(?:,[a-z0-9_-]{1,40})*)")
 _KEY = re.compile(r"[a-z][a-zA-Z0-9_.-]{0,40}")
-_KNOWN_GROUPS = frozenset("system.slice user.slice machine.slice init.scope kubepods kubepods.slice docker lxc libpod_parent app.slice "
-                          "session.slice background.slice".split())  # noqa: SIM905
-COUNTERS = frozenset(
-    "meminfo vmstat zoneinfo pressure/memory pressure/io pressure/cpu loadavg net/sockstat uptime sys/fs/dentry-state "  # noqa: SIM905
-    "sys/fs/inode-nr sys/fs/file-nr stat buddyinfo pagetypeinfo spl/kstat/zfs/arcstats".split())
+_KNOWN_GROUPS = frozenset(("system.slice", "user.slice", "machine.slice", "init.scope", "kubepods", "kubepods.slice", "docker", "lxc",
+                           "libpod_parent", "app.slice", "session.slice", "background.slice"))
+COUNTERS = frozenset((
+    "meminfo", "vmstat", "zoneinfo", "pressure/memory", "pressure/io", "pressure/cpu", "loadavg", "net/sockstat", "uptime", "stat",
+    "sys/fs/dentry-state", "sys/fs/inode-nr", "sys/fs/file-nr", "buddyinfo", "pagetypeinfo", "spl/kstat/zfs/arcstats"))
 """Files of numbers whose words are the kernel's own."""
 
 
@@ -102,7 +103,7 @@ class Private:
         return self.words(text, kernels)
 
     def _address(self, found: re.Match[str]) -> str:
-        bare, percent, zone = found[0].partition("%")
+        bare = found[0].partition("%")[0]
         tail = bare[len(bare.rstrip(".")):]
         try:
             address = ipaddress.ip_address(bare.rstrip("."))
@@ -113,7 +114,8 @@ class Private:
         if address.version == 6:
             return self._token("ipv6", str(address), lambda number: f"2001:db8::{number:x}") + tail
         nets = ("192.0.2", "198.51.100", "203.0.113")
-        return self._token("ipv4", str(address), lambda number: f"{nets[number // 254]}.{number % 254 + 1}" if number < 762 else f"ip{number}"
+        return self._token("ipv4", str(address), lambda number: f"{nets[number // 254]}.{number % 254 + 1}"
+                                                             if number < 762 else f"ip{number}"
                            ) + tail
 
     def path(self, path: str) -> str:
@@ -198,7 +200,8 @@ class Private:
         if name == "version":
             return source._replace(data=self.version(text).encode())
         if name in ("meta", "sample"):
-            kept = [line for line in text.split("\n") if line.partition(" ")[0] in ("page_size", "clock_ticks", "interval_ms", "monotonic_us")]
+            kept = [line for line in text.split("\n") if line.partition(" ")[0]
+                    in ("page_size", "clock_ticks", "interval_ms", "monotonic_us")]
             return source._replace(data="".join(line + "\n" for line in kept).encode())
         if name in ("swaps", "sys/kernel/osrelease"):
             return source._replace(data=(self.text(text) if name == "swaps" else self.words(text)).encode())
@@ -213,11 +216,8 @@ class Private:
 
     def _process(self, process: Process) -> Process:
         start, end = process.stat.find(b"("), process.stat.rfind(b")")
-        stat = process.stat
-        if 0 <= start < end:
-            stat = stat[: start + 1] + self.comm(files.text(stat[start + 1 : end])).encode()[:60] + stat[end:]
-        else:
-            stat = b""
+        name = self.comm(files.text(process.stat[start + 1 : end])).encode()[:60]
+        stat = process.stat[: start + 1] + name + process.stat[end:] if 0 <= start < end else b""
         line = files.text(process.cmdline.strip(b"\0").replace(b"\0", b" "))
         return Process(stat, process.statm if process.statm.replace(b" ", b"").strip().isdigit() else b"",
                        self.command(line).encode() + b"\0" if line else b"", self._groups(process.cgroup) if process.cgroup else b"")
@@ -230,14 +230,15 @@ class Private:
 
     def summary(self) -> list[str]:
         """How many of each were replaced."""
-        words = {"hostnames": "host names", "users": "user names", "hidden": "words given with --hide", "addresses": "URLs and mail addresses",
+        words = {"hostnames": "host names", "users": "user names", "hidden": "words given with --hide",
+                 "addresses": "URLs and mail addresses",
                  "mac": "MAC addresses", "ipv6": "IPv6 addresses", "ipv4": "IPv4 addresses", "uuid": "UUIDs", "paths": "paths",
                  "cgroups": "parts of control groups' paths", "commands": "command lines and kernel parameters"}
         return [f"{word} ({len(self.known[kind])})" for kind, word in words.items() if self.known.get(kind)]
 
 
 def _any(names: Iterable[str]) -> re.Pattern[str] | None:
-    """Finds any of them, longer first: host.example.org before host. A short one only as a word of its own, or half of all words would go."""
+    """Finds any of them, longer first: host.example.org before host. A short one only as a whole word."""
     parts = [re.escape(name) if len(name) > 3 else rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])"
              for name in sorted(names, key=lambda name: (-len(name), name))]
     return re.compile("|".join(parts), re.IGNORECASE) if parts else None
