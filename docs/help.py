@@ -1,14 +1,19 @@
-"""Writes each check's and command's --help into its page, between the marks; ``python docs/help.py --check`` only compares. Run by
-``make docs``."""
+"""Writes each check's and command's --help into its page, and the output of commands where a page asks for it, between the marks.
+
+``python docs/help.py --check`` only compares. Run by ``make docs``.
+"""
 
 import argparse
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- help: made by make docs -->\n```\n", "```\n<!-- end of help -->\n"
+RUN = re.compile(r"(<!-- run: memtriage ([^\n]*) -->\n```\n).*?(```\n<!-- end of run -->\n)", re.DOTALL)
 sys.path.insert(0, str(ROOT / "lib"))
 
 from memtriage import cli  # noqa: E402 - from this checkout
@@ -45,22 +50,30 @@ def of_command(name: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def ran(found: "re.Match[str]") -> str:
+    """The mark, and below it what the command in it prints."""
+    command = [sys.executable, "-m", "memtriage", *shlex.split(found[2])]
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
+    shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=env)
+    return found[1] + shown.stdout + found[3]
+
+
 def renewed(page: Path) -> str:
-    """The page's text with the help block as it is now. The pages of commands need not have one."""
-    text = page.read_text(encoding="utf-8")
+    """The page's text with the blocks as they are now. The pages of commands need not have one of help."""
+    text = RUN.sub(ran, page.read_text(encoding="utf-8"))
+    if not page.stem.startswith("check_") and page.stem not in cli.COMMANDS:
+        return text
     before, found, rest = text.partition(START)
-    after = rest.partition(END)[2]
+    _, end, after = rest.partition(END)
     if not found and page.stem in cli.COMMANDS:
         return text
-    if not found or not after:
+    if not found or not end:
         raise SystemExit(f"{page.name}: no help block")
     return before + START + (of_check if page.stem.startswith("check_") else of_command)(page.stem) + END + after
 
 
 if __name__ == "__main__":
     for path in sorted((ROOT / "docs").glob("*.md")):
-        if not path.stem.startswith("check_") and path.stem not in cli.COMMANDS:
-            continue
         new = renewed(path)
         if new != path.read_text(encoding="utf-8"):
             if "--check" in sys.argv:
