@@ -95,7 +95,7 @@ def running(*line: str, env: dict[str, str] | None = None, log: Path) -> Iterato
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, number)
-                process.wait(10)
+                process.wait(5)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
 

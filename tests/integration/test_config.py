@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from memtriage.cli import config as cli_config
 from memtriage.integration import nrpe, sudoers, table
 from tests.conftest import ROOT
 from tests.integration.engines import SYSTEM, Icinga, config, daemon_user, nagios, program
 
-TARGETS = ("nrpe", "nagios", "icinga2", "director", "sudoers", "systemd", "tmpfiles")
 HOSTILE = "^a b;c$ d|e!f\\.g\"h'i`j`#%{k}[l]*?~&(m),:=\\ $HOME $ARG1$ $$ é"
 HARMLESS = "check_httpd=check_proc_count -C httpd -w 1:150 -k"
 
@@ -41,7 +41,7 @@ def test_no_definition_names_two_services_alike() -> None:
     assert len({pace.service for pace in table.PACES.values()}) == len(table.PACES)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", cli_config.TARGETS)
 def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -> None:
     text = config(target)
     assert text.isascii() and text.endswith("\n") and not re.search(r"[ \t]$", text, re.MULTILINE)

@@ -114,7 +114,8 @@ def written() -> Iterator[Written]:
     (folder / "graphite" / "storage-schemas.conf").write_text("[all]\npattern = .*\nretentions = 1s:1h\n")
     (folder / "graphite" / "carbon.conf").write_text(
         f"[cache]\nSTORAGE_DIR = {folder}/graphite/storage\nLOCAL_DATA_DIR = {folder}/graphite/storage/whisper\n"
-        f"CONF_DIR = {folder}/graphite\nLOG_DIR = {folder}/graphite/log\nPID_DIR = {folder}/graphite\nDATABASE = whisper\nENABLE_LOGROTATION = False\n"
+        f"CONF_DIR = {folder}/graphite\n"
+        f"LOG_DIR = {folder}/graphite/log\nPID_DIR = {folder}/graphite\nDATABASE = whisper\nENABLE_LOGROTATION = False\n"
         "MAX_UPDATES_PER_SECOND = 5000\nMAX_CREATES_PER_MINUTE = inf\n"
         f"LINE_RECEIVER_INTERFACE = 127.0.0.1\nLINE_RECEIVER_PORT = {line}\nPICKLE_RECEIVER_INTERFACE = 127.0.0.1\n"
         f"PICKLE_RECEIVER_PORT = {pickled}\nCACHE_QUERY_INTERFACE = 127.0.0.1\nCACHE_QUERY_PORT = {query}\nENABLE_UDP_LISTENER = False\n"
