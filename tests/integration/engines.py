@@ -121,6 +121,18 @@ class Icinga:
                      "-D", f"PidPath={folder}/run/icinga2.pid"]
         own(folder)
 
+    def keys(self) -> None:
+        """Makes what its API needs: an authority, and a certificate for itself."""
+        certs = self.folder / "data" / "certs"
+        certs.mkdir()
+        own(self.folder)
+        data = ["-D", f"DataDir={self.folder}/data"]
+        for words in (["new-ca", *data], ["new-cert", "--cn", "hub", "--key", f"{certs}/hub.key", "--csr", f"{certs}/hub.csr"],
+                      ["sign-csr", *data, "--csr", f"{certs}/hub.csr", "--cert", f"{certs}/hub.crt"]):
+            subprocess.run([self.program, "pki", *words], capture_output=True, timeout=60, check=True, env={**SYSTEM, **self.env})
+        (certs / "ca.crt").write_bytes((self.folder / "data" / "ca" / "ca.crt").read_bytes())
+        own(self.folder)
+
     def validate(self) -> str:
         """``icinga2 daemon -C``, which must find nothing to say but that it is done."""
         done = subprocess.run([*self.line, "-C"], capture_output=True, text=True, timeout=120, check=False,

@@ -89,18 +89,20 @@ def test_nrpe_lines_are_what_the_docs_say() -> None:
 @pytest.mark.engine
 def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
     definitions = tmp_path / "definitions"
-    config("icinga2", "--notifications", *MORE, "-o", f"{definitions}/")
+    config("icinga2", "--notifications", "--passive", *MORE, "-o", f"{definitions}/")
     for name in ("commands", "users", "timeperiods", "templates"):  # the sample configuration: what the notification uses
         sample = Path(f"/etc/icinga2/conf.d/{name}.conf")
         assert sample.exists(), "needs icinga2-common"
         (definitions / sample.name).write_bytes(sample.read_bytes())
     subprocess.run(["chmod", "-R", "a+rX", tmp_path, *tmp_path.parents[:2]], timeout=20, check=True)
     icinga = Icinga(tmp_path / "icinga", definitions, more="""
+        const MemtriagePassword = "x"
         object Host "hub" {
           check_command = "dummy"
           vars.os = "Linux"
           vars.memtriage_processes["cron"] = { proc_count_command = "cron", proc_count_warning = "1:5" }
         }
+        object Host "sender" { check_command = "dummy", vars.os = "Linux", vars.memtriage_passive = true }
         object Host "elsewhere" { check_command = "dummy", vars.os = "Linux" }
         object Host "not" { check_command = "dummy", vars.os = "Linux", vars.agent_endpoint = "hub", vars.memtriage = false }
         """)
@@ -115,19 +117,22 @@ def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
                                 "value" if option.metavar else "set_if": f"${check.short}_{option.name}$"}
     services = icinga.objects("Service")
     names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd", "processes cron"}
-    assert {name.split("!")[1] for name in services} == names and {name.split("!")[0] for name in services} == {"hub"}
+    assert {name for name in services if name.startswith("hub!")} == {f"hub!{name}" for name in names}
+    passive = names - {"processes cron"}
+    assert set(services) - {f"hub!{name}" for name in names} == {f"sender!{name}" for name in passive}
+    assert {services[f"sender!{name}"]["check_command"] for name in passive} == {"memtriage-stale"}
     # The engine's own escape for a macro's sign; that the check gets the text itself is shown below by running it.
     assert services["hub!odd"]["vars"]["oom_kill_log"] == HOSTILE.replace("$", "$$")
     assert services["hub!processes cron"]["vars"] == {"proc_count_command": "cron", "proc_count_warning": "1:5"}
     assert services["hub!memory OOM kill"]["max_check_attempts"] == 1
-    assert len(icinga.objects("Notification")) == len(services)
+    assert len(icinga.objects("Notification")) == len(services) == len(names) + len(passive)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("local", [False, True])
 def test_nagios_accepts_it_without_a_warning(tmp_path: Path, local: bool) -> None:
     where = ["--local", "hub"] if local else []
-    line = nagios(tmp_path / "nagios", config("nagios", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
+    line = nagios(tmp_path / "nagios", config("nagios", "--passive", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
     subprocess.run(["chmod", "a+rX", *tmp_path.parents[:2], tmp_path], timeout=20, check=True)
     done = subprocess.run([line[0], "-v", line[1]], capture_output=True, text=True, timeout=60, check=False, env=SYSTEM)
     assert done.returncode == 0 and "Total Warnings: 0\nTotal Errors:   0\n" in done.stdout, done.stdout

@@ -78,6 +78,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--group", type=_name, help="its group (default: as --user)")
     add("--local", metavar="HOST", type=_name, help="nagios: services of this host without NRPE: the one Nagios runs on")
     add("--template", metavar="NAME", type=_name, default="generic-service", help="nagios: what services use (default: generic-service)")
+    add("--passive", action="store_true",
+        help="icinga2, nagios: also what takes the results of memtriage record --passive: services that notice silence, an API user "
+             "with one permission")
     add("--notifications", action="store_true", help="icinga2: also a rule that sends mail")
 
 
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         checks = [table.check(name) for name in args.checks]
         wanted = table.Wanted(checks, table.lines(checks, args.add), args.plugin_dir, args.prefix, args.user, args.group or args.user,
-                              args.sudo, args.template, args.local, args.notifications)
+                              args.sudo, args.template, args.local, args.notifications, args.passive)
         files = TARGETS[args.target](wanted)
     except (table.Refused, ValueError) as error:
         raise Failure(str(error)) from None
