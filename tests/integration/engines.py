@@ -3,32 +3,37 @@
 from __future__ import annotations
 
 import grp
+import io
 import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memtriage import cli
 from tests.conftest import ROOT
 
 SYSTEM = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def config(*words: str, code: int = 0) -> str:
-    """What ``memtriage config`` prints, from the checkout."""
-    done = subprocess.run([sys.executable, "-m", "memtriage", "config", *words], capture_output=True, text=True, timeout=60, check=False,
-                          env={**SYSTEM, "PYTHONPATH": str(ROOT / "lib")})
-    assert done.returncode == code, (done.returncode, done.stderr)
-    return done.stderr if code else done.stdout
+    """What ``memtriage config`` prints; where ``code`` is another than 0, what it complains of."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            left = cli.main(["config", *words])
+        except SystemExit as usage:
+            left = int(usage.code or 0)
+    assert left == code, (left, err.getvalue())
+    return err.getvalue() if code else out.getvalue()
 
 
 def program(name: str, package: str) -> str:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from memtriage.cli import config as cli_config
 from memtriage.integration import nrpe, sudoers, table
+from memtriage.integration.nagios import quoted as nagios_words
 from tests.conftest import ROOT
 from tests.integration.engines import SYSTEM, Icinga, config, daemon_user, nagios, program
 
@@ -187,6 +191,38 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
         assert not allowed(str(plugins / "check_oom_kill"), "--log", HOSTILE.replace("*", "xx"))
     finally:
         rule.unlink(missing_ok=True)
+
+
+def test_what_sudo_and_nagios_read_is_what_was_written() -> None:
+    """Their readers as their manuals describe them, on every kind of letter; the readers themselves are asked in the slow tests."""
+
+    @given(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=30))
+    def both(text: str) -> None:
+        stripped = re.sub(r"\\([:,= #\\])", r"\1", sudoers.escaped(text))
+        assert fnmatch_words(stripped) == text
+        assert shlex.split(nagios_words([text]).replace("$$", "$").replace("\\;", ";")) == [text]
+        line = table.lines(checks(), [f"x=check_oom_kill --log {quoted('/' + text)} --hold 2h"])[-1]
+        assert table.variables(line) == {"oom_kill_log": "/" + text, "oom_kill_hold": "2h"}
+
+    both()
+
+
+def fnmatch_words(pattern: str) -> str:
+    """The one text that fnmatch(3) finds equal to ``pattern``, in which nothing may be left that stands for several."""
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*?\[]", pattern)
+    return re.sub(r"\\(.)", r"\1", pattern)
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "memtriage"
+    config("sudoers", "-o", str(path))
+    assert oct(path.stat().st_mode & 0o777) == "0o440" and [entry.name for entry in tmp_path.iterdir()] == ["memtriage"]
+    before = path.read_text()
+    (tmp_path / "memtriage.new").mkdir()
+    assert config("sudoers", "--sudo", "none", "-o", str(path), code=1) == f"memtriage config: {path}: Is a directory\n"
+    assert path.read_text() == before
+    if os.path.exists("/dev/full"):
+        assert "No such file" not in config("nrpe", "-o", "/dev/full/", code=1)
 
 
 def test_sudoers_escapes_what_sudo_reads_as_something_else() -> None:

@@ -112,7 +112,8 @@ def test_nagios_says_when_a_host_falls_silent(public_path: Path) -> None:
     line = nagios(public_path / "nagios", text, "/bin", hostgroup=False)
     base = public_path / "nagios" / "objects" / "base.cfg"
     base.write_text(base.read_text() + "define host {\n  host_name remote\n  address 127.0.0.1\n  check_command true\n"
-                    "  check_period always\n  max_check_attempts 1\n  contacts admin\n  notification_period always\n  hostgroups memtriage-passive\n}\n")
+                    "  check_period always\n  max_check_attempts 1\n  contacts admin\n  notification_period always\n"
+                    "  hostgroups memtriage-passive\n}\n")
     main = public_path / "nagios" / "nagios.cfg"
     main.write_text(main.read_text() + "service_freshness_check_interval=1\nadditional_freshness_latency=1\n")
     own(public_path / "nagios")

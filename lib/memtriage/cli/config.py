@@ -96,17 +96,32 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write("\n".join(files.values()))
         return 0
     try:
+        mode = 0o440 if args.target == "sudoers" else 0o644
         if args.output.endswith("/") or os.path.isdir(args.output):
             os.makedirs(args.output, exist_ok=True)
             for name, text in files.items():
-                _write(os.path.join(args.output, name), text)
+                _write(os.path.join(args.output, name), text, mode)
         else:
-            _write(args.output, "\n".join(files.values()))
+            _write(args.output, "\n".join(files.values()), mode)
     except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}") from None
+        raise Failure(f"{args.output}: {error.strerror}") from None
     return 0
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as handle:
-        handle.write(text)
+def _write(path: str, text: str, mode: int) -> None:
+    """Whole or not at all: half a file of rules would be read too. sudo passes over names with a dot, like that of the new file."""
+    new = path + ".new"
+    try:
+        os.unlink(new)
+    except FileNotFoundError:
+        pass
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
+        try:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            os.unlink(new)
+            raise
+    os.rename(new, path)
