@@ -11,6 +11,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 import memtriage
 from memtriage.wording import line
@@ -22,12 +23,22 @@ COMMANDS: dict[str, str] = {
     "record": "the flight recorder: goes on when nothing else can run",
     "replay": "what a check would have said at each moment of a recording",
     "evidence": "a bundle of what a kernel maintainer asks for, private by default",
+    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
 
 class Failure(Exception):
     """What was asked for cannot be done; the text says why and what to do. Leaves with 1."""
+
+
+def subcommand(name: str) -> tuple[Any, argparse.ArgumentParser]:
+    """The module of one subcommand, and its options."""
+    module = importlib.import_module(f"memtriage.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.options(parser)
+    return module, parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -41,10 +52,7 @@ def main(argv: list[str] | None = None) -> int:
     first.add_argument("-V", "--version", action="version", version=f"memtriage {memtriage.__version__}")
     first.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     name = first.parse_args(words[:1]).command
-    module = importlib.import_module(f"memtriage.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    module.options(parser)
+    module, parser = subcommand(name)
     try:
         end = words.index("--") if "--" in words and hasattr(module, "BEHIND") else len(words)
         args = parser.parse_args(words[1:end])
