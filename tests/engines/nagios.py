@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 
 from tests.engines import foreground
 from tests.engines.foreground import until
@@ -35,9 +36,8 @@ retain_state_information=0
 use_syslog=0
 check_for_updates=0
 event_broker_options=0
-interval_length=1
 service_inter_check_delay_method=n
-max_concurrent_checks=4
+max_concurrent_checks=0
 service_check_timeout=90
 execute_host_checks=0
 enable_notifications=1
@@ -66,7 +66,7 @@ define timeperiod {{
 }}
 define host {{
   host_name             {host}
-  address               127.0.0.1
+{more}  address               127.0.0.1
   check_period          24x7
   max_check_attempts    1
   active_checks_enabled 0
@@ -80,7 +80,7 @@ define command {{
 }}
 define command {{
   command_name notify-service
-  command_line /usr/bin/printf "%b" "Service: $SERVICEDESC$\nState: $SERVICESTATE$\n\n$SERVICEOUTPUT$\n$LONGSERVICEOUTPUT$\n" > {folder}/mail/$SERVICEDESC$
+  command_line /usr/bin/printf "%b" "{mail}" > "{folder}/mail/$SERVICEDESC$"
 }}
 define contact {{
   contact_name                  admin
@@ -96,14 +96,17 @@ define service {{
   register               0
   host_name              {host}
   check_period           24x7
-  check_interval         86400
-  retry_interval         86400
+  check_interval         1440
+  retry_interval         1440
   max_check_attempts     1
   contacts               admin
   notification_period    24x7
   notification_interval  0
 }}
 """
+
+
+MAIL = r"State: $SERVICESTATE$\n\n$SERVICEOUTPUT$\n$LONGSERVICEOUTPUT$\n"
 
 
 class Result(NamedTuple):
@@ -186,23 +189,23 @@ class Nagios:
 
 
 @contextmanager
-def nagios(folder: Path, services: Mapping[str, str], objects: str = "", macros: Mapping[str, str] | None = None) -> Iterator[Nagios]:
-    """Nagios with one service for each of ``services``' command lines, and whatever else stands in ``objects``.
+def nagios(folder: Path, define: Callable[[Path], None], host: str = "") -> Iterator[Nagios]:
+    """Nagios with the object files that ``define`` puts into a folder: services of the host ``box`` made from the template ``tested``.
 
-    ``macros`` are the USERn of resource.cfg. ``objects`` may hold services of the host ``box``, made with ``use tested``.
+    ``host`` are more lines of the host's own definition.
     """
     foreground.programs(PROGRAM)
     who = foreground.account()
     for name in ("objects", "rw", "spool", "tmp", "mail"):
         (folder / name).mkdir()
-    (folder / "resource.cfg").write_text("".join(f"${name}$={value}\n" for name, value in (macros or {}).items()))
+    (folder / "resource.cfg").write_text("")
     user, group = (who.pw_name, who.pw_gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
     (folder / "nagios.cfg").write_text(MAIN.format(folder=folder, user=user, group=group, illegal=ILLEGAL))
-    (folder / "objects" / "base.cfg").write_text(BASE.format(folder=folder, host=HOST))
-    (folder / "objects" / "services.cfg").write_text(objects + "".join(service(name, line) for name, line in services.items()))
+    define(folder / "objects")
+    files = "".join(path.read_text() for path in (folder / "objects").iterdir())
+    names = re.findall(r"^\s*service_description\s+(\S.*)$", files, re.MULTILINE)
+    (folder / "objects" / "base.cfg").write_text(BASE.format(folder=folder, host=HOST, more=host, mail=MAIL))
     foreground.own(folder)
     foreground.done([PROGRAM, "-v", folder / "nagios.cfg"])
-    names = [line.split()[1] for line in (folder / "objects" / "services.cfg").read_text().splitlines()
-             if line.strip().startswith("service_description")]
     with foreground.running([PROGRAM, folder / "nagios.cfg"], folder / "output", {"PATH": "/usr/bin:/bin"}) as server:
         yield Nagios(folder, names, server)

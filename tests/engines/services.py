@@ -6,12 +6,16 @@ Each service has a state folder of its own and has run before, so that what the 
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
+from memtriage.integration import table
 from tests.checks import oomtree
 from tests.checks.command import CHECKS, FIXTURES, REMEMBERING
 from tests.conftest import ROOT
@@ -22,7 +26,7 @@ STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 PATH = "/usr/bin:/bin"
 """The distribution's Python, with the distribution's nagiosplugin."""
 EVIL = "process group 'x ? a=1????[31m'"
-OOM_LOG = "6.8-hostile-names"
+NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*( [KMGT]iB| B)?")
 
 
 class Service(NamedTuple):
@@ -31,7 +35,7 @@ class Service(NamedTuple):
     name: str
     check: str
     words: tuple[str, ...]
-    state: int
+    state: int | None
     culprit: str
 
 
@@ -43,17 +47,25 @@ class Answer(NamedTuple):
     """The first line before the bar."""
     perfdata: str
     long: str
-    out: str
+
+    @property
+    def shape(self) -> tuple[int, str]:
+        """State, words and labels of a live answer without the numbers, which change from one run to the next."""
+        text = self.text + "\n" + self.long.partition("\n")[0][:60]
+        return self.state, NUMBER.sub("#", text) + re.sub(r"=[^ ]*", "=", self.perfdata)
 
 
 def taken_apart(state: int, out: str) -> Answer:
     first, _, rest = out.partition("\n")
     text, _, perfdata = first.partition(" | ")
-    return Answer(state, text, perfdata, rest.rstrip("\n"), out)
+    return Answer(state, text, perfdata, rest.rstrip("\n"))
 
 
 class Table:
-    """The services, their trees and their state, below one folder; ``plugins`` is the folder with the commands, ``answers`` what they print by themselves."""
+    """The services, their trees and their state, below one folder.
+
+    ``plugins`` is the folder with the commands, ``answers`` what they print by themselves.
+    """
 
     def __init__(self, folder: Path, checkout: Path) -> None:
         self.folder = folder
@@ -64,12 +76,13 @@ class Table:
         self.trees = folder / "trees"
         (folder / "state").mkdir()
         self._make_trees()
+        made.current(str(self.trees / "this_host.recording"), [1200.0, 600.0, 1.0])
         self.services = {service.name: service for service in self._services()}
         foreground.own(folder / "state")
-        for service in self.services.values():
-            if service.check in REMEMBERING:
-                direct(self.command(service))  # the first run has no history: it says other words than all that follow
-        self.answers = {name: direct(self.command(service)) for name, service in self.services.items()}
+        with ThreadPoolExecutor(os.cpu_count()) as several:
+            # The first run has no history: it says other words than all that follow.
+            list(several.map(self.direct, [name for name, service in self.services.items() if service.check in REMEMBERING]))
+            self.answers = dict(zip(self.services, several.map(self.direct, self.services)))
 
     def _make_trees(self) -> None:
         shutil.copytree(FIXTURES, self.trees, ignore=shutil.ignore_patterns("*.py", "__pycache__"), symlinks=True)
@@ -84,16 +97,25 @@ class Table:
     def _services(self) -> list[Service]:
         found = []
         for name, check, tree, options, state, culprit in ROWS:
-            words = ["--procfs", f"{self.trees}/{tree}/proc", *shlex.split(options.format(trees=self.trees))]
+            words = [*(["--procfs", f"{self.trees}/{tree}/proc"] if tree else []), *shlex.split(options.format(trees=self.trees))]
             if check in REMEMBERING:
                 place = self.folder / "state" / name
                 place.mkdir()
                 words += ["--state-dir", str(place)]
-            found.append(Service(name, check, tuple(words), STATES.index(state), culprit))
+            found.append(Service(name, check, tuple(words), STATES.index(state) if state else None, culprit))
         return found
 
     def command(self, service: Service) -> list[str]:
         return [str(self.plugins / service.check), *service.words]
+
+    def direct(self, name: str) -> Answer:
+        return direct(self.command(self.services[name]))
+
+    def definitions(self, target: str, folder: Path, *options: str) -> None:
+        """What ``memtriage config`` makes of all services, into ``folder``."""
+        lines = [f"--add={service.name}={shlex.join((service.check, *service.words))}" for service in self.services.values()]
+        command = [sys.executable, "-m", "memtriage", "config", target, "--plugin-dir", str(self.plugins), "--sudo", "none", "-o", f"{folder}/"]
+        foreground.done([*command, *lines, *options], env={"PYTHONPATH": str(ROOT / "lib")})
 
 
 def direct(command: list[str]) -> Answer:
@@ -118,6 +140,12 @@ def recording(path: Path, ages: list[float], meta: str) -> None:
 FREE, SLAB, PROC, OOM, PRESSURE, RECORDER = CHECKS
 LOG = "--log {trees}/oom/%s.log"
 ROWS = (
+    (FREE, FREE, "", "", "OK", "available"),
+    (SLAB, SLAB, "", "", "OK", "slab "),
+    (OOM, OOM, "", "", "", "OOM kill"),
+    (PRESSURE, PRESSURE, "", "", "", "of the last 60 s"),
+    (RECORDER, RECORDER, "", "--file {trees}/this_host.recording -w 1d -c 2d", "OK", "newest sample "),
+    (PROC, PROC, "", "-C no-such-command", "OK", "0 processes"),
     ("free_mem_ok", FREE, "healthy", "", "OK", "largest: page cache 1.62 GiB"),
     ("free_mem_warning", FREE, "d-process-group", "-c 3:", "WARNING", "culprit: process group 'httpd' (41 x 62.0 MiB)"),
     ("free_mem_critical", FREE, "c-unreclaimable-slab", "", "CRITICAL", "culprit: slab cache 'kmalloc-4k' 2.40 GiB, unreclaimable"),
@@ -132,18 +160,18 @@ ROWS = (
     ("slab_critical", SLAB, "c-unreclaimable-slab", "", "CRITICAL", "slab cache 'kmalloc-4k' 2.40 GiB"),
     ("slab_critical_short", SLAB, "c-unreclaimable-slab", "--short", "CRITICAL", "slab cache 'kmalloc-4k' 2.40 GiB"),
     ("slab_unknown", SLAB, "n-empty-file", "", "UNKNOWN", "it is empty"),
-    ("slab_evil_vv", SLAB, "hostile-names", "-vv --size-warning 5% --size-critical 10%", "CRITICAL", "slab cache 'x?a=1????b??(id)' 586 MiB"),
+    ("slab_evil_vv", SLAB, "hostile-names", "-vv --size-warning 5% --size-critical 10%", "CRITICAL", "slab cache 'x?a=1????b??(id)'"),
     ("proc_ok", PROC, "healthy", "-C httpd -w 20 -c 40", "OK", "8 processes with command 'httpd'"),
     ("proc_warning", PROC, "d-process-group", "-C httpd -w 40 -c 60", "WARNING", "41 processes with command 'httpd'"),
     ("proc_critical", PROC, "d-process-group", "-C httpd --max-workers 80", "CRITICAL", "httpd"),
-    ("proc_unknown", PROC, "healthy", "-w 10:5", "UNKNOWN", "usage: --warning: "),
+    ("proc_unknown", PROC, "none", "", "UNKNOWN", "proc"),
     ("proc_evil", PROC, "hostile-names", "-a '[|;$]' -c 0", "CRITICAL", "1 process with args '[?"),
     ("proc_evil_short", PROC, "hostile-names", "-c 5 --short", "CRITICAL", "processes"),
     ("oom_ok", OOM, "quiet", "", "OK", "no OOM kill since boot"),
     ("oom_warning", OOM, "killed", LOG % "5.10-slab-leak" + " -c 5", "WARNING", "culprit: slab cache 'skbuff_small_head' 21.2 GiB"),
     ("oom_critical", OOM, "killed", LOG % "5.10-slab-leak", "CRITICAL", "culprit: slab cache 'skbuff_small_head' 21.2 GiB"),
     ("oom_unknown", OOM, "uncounted", "", "UNKNOWN", "not supported here: "),
-    ("oom_evil_vv", OOM, "killed", LOG % OOM_LOG + " -vv", "CRITICAL", "1 OOM kill"),
+    ("oom_evil_vv", OOM, "killed", LOG % "6.8-hostile-names" + " -vv", "CRITICAL", "1 OOM kill"),
     ("oom_short", OOM, "killed", LOG % "5.10-slab-leak" + " --short", "CRITICAL", "culprit: slab cache 'skbuff_small_head'"),
     ("pressure_ok", PRESSURE, "healthy", "", "OK", "full 0.00%, some 0.00% of the last 60 s"),
     ("pressure_warning", PRESSURE, "d-process-group", "-w 1", "WARNING", "culprit: process group 'httpd' (41 x 62.0 MiB)"),
@@ -156,4 +184,15 @@ ROWS = (
     ("recorder_unknown", RECORDER, "healthy", "--file {trees}/none.recording", "UNKNOWN", "none.recording: "),
     ("recorder_evil_vv", RECORDER, "healthy", "--file {trees}/unlocked.recording -vv --gap-critical 5m", "CRITICAL", "memory not locked ("),
 )
-"""name, check, tree, options, state, words of the first line."""
+"""name, check, tree, options, state, words of the first line.
+
+Those that have a check's own name look at this very host, whose state may be any where none is given; all others give the same bytes each time.
+"""
+LIVE = [row[0] for row in ROWS if not row[2]]
+STEADY = [row[0] for row in ROWS if row[2]]
+BAD = [row[0] for row in ROWS if row[2] and row[4] != "OK"]
+
+
+def shown_name(name: str) -> str:
+    """What the definitions call the service of a line."""
+    return table.PACES[name].service if name in CHECKS else name
