@@ -93,7 +93,7 @@ class Server:
         code = self.process.poll()
         return "" if code is None else f"{self.command[0]} ended with {code}: {self.log.read_text(errors='replace')[-3000:]}"
 
-    def stop(self, seconds: float = 20) -> None:
+    def stop(self, seconds: float = 5) -> None:
         """Ends it and whatever else is left of its session's process group."""
         group = self.process.pid
         self.process.terminate()
