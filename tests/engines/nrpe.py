@@ -27,6 +27,8 @@ dont_blame_nrpe=0
 command_timeout=30
 connection_timeout=40
 """
+OLD_ROOM = 1023
+"""Bytes of text in a packet of version 2."""
 TLS = """\
 ssl_version=TLSv1.2+
 ssl_use_adh=0

@@ -49,6 +49,10 @@ class Answer(NamedTuple):
     long: str
 
     @property
+    def first_line(self) -> str:
+        return self.text + (" | " + self.perfdata if self.perfdata else "")
+
+    @property
     def shape(self) -> tuple[int, str]:
         """State, words and labels of a live answer without the numbers, which change from one run to the next."""
         text = self.text + "\n" + self.long.partition("\n")[0][:60]

@@ -19,9 +19,11 @@ from tests.engines.services import BAD, CHECKS, LIVE, ROWS, STATES, STEADY, Answ
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.needs_root]
 SHORT = [name for name in STEADY if name.endswith("_short")]
-OLD = [*SHORT, "free_mem_critical", "slab_critical", "proc_critical", "oom_critical", "pressure_critical", "recorder_critical"]
-"""Asked with packets of version 2, of whose text 1,023 bytes arrive."""
-ALARMS = [name for name in BAD if name.endswith(("_critical", "_unknown"))]
+OLD_PACKETS = [*SHORT, "free_mem_critical", "slab_critical", "proc_critical", "oom_critical", "pressure_critical", "recorder_critical",
+               "free_mem_tmpfs"]
+"""Asked with packets of version 2, of whose text 1,023 bytes arrive, and with ``check_nrpe -3``: this daemon refuses packets of version 3,
+and the client falls back to version 2."""
+ROUTES = ("2", "3")
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def remote(table: Table, daemon: Nrpe) -> Iterator[Nagios]:
         client.write_text(f'#!/bin/sh\nexec {shlex.join([daemon.client, *daemon.options])} -p {daemon.port} "$@"\n')
         client.chmod(0o755)
         table.definitions("nagios", objects, "--template", "tested")
-        more = [(f"v2 {name}", [*daemon.question(name, "-2")]) for name in OLD] + [(f"v3 {name}", daemon.question(name, "-3")) for name in ALARMS]
+        more = [(f"v{route} {name}", daemon.question(name, f"-{route}")) for name in OLD_PACKETS for route in ROUTES]
         (objects / "more.cfg").write_text("".join(nagios.service(name, shlex.join(line)) for name, line in more))
 
     with foreground.folder("nagios") as folder, nagios.nagios(folder, define, "  hostgroups memtriage\n") as running:
@@ -127,6 +129,18 @@ def test_through_nrpe_every_field_arrives(remote: Nagios, table: Table) -> None:
     for name in STEADY:
         assert held[name] == as_held(table.answers[name])
     assert held["NRPE"].state == 0 and held["NRPE"].text.startswith("NRPE v4"), held["NRPE"]
+
+
+@pytest.mark.parametrize("name", OLD_PACKETS)
+def test_through_old_packets_only_long_output_is_cut(remote: Nagios, table: Table, name: str) -> None:
+    """With --short nothing is."""
+    answer = table.answers[name]
+    whole = as_held(answer)
+    room = nrpe.OLD_ROOM - len(answer.first_line) - 1
+    assert (room < len(answer.long)) == (name in ("free_mem_critical", "free_mem_tmpfs"))
+    for route in ROUTES:
+        held = remote.results([f"v{route} {name}"])[f"v{route} {name}"]
+        assert held == whole._replace(long=answer.long[: max(0, room)].rstrip("\n"))
 
 
 @pytest.mark.parametrize("name", LIVE)
