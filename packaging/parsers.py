@@ -22,10 +22,10 @@ class Parser(argparse.ArgumentParser):
 def check(name: str) -> Parser:
     """The parser of a check, from its table."""
     module = importlib.import_module(f"memtriage.checks.{name}")
-    title, _, about = module.__doc__.partition("\n")
-    parser = Parser(prog=name, description=f"{title}\n\n{about.strip()}", add_help=False, allow_abbrev=False,
+    paragraphs = [" ".join(part.split()) for part in module.__doc__.split("\n\n")]
+    parser = Parser(prog=name, description="\n\n".join(paragraphs), add_help=False, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.man_short_description = title.rstrip("?.").replace("\n", " ")
+    parser.man_short_description = paragraphs[0].rstrip("?.")
     for option in module.OPTIONS:
         _add(parser, option)
     return parser

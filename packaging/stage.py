@@ -108,12 +108,37 @@ class Stage:
             self.write(f"/usr/share/bash-completion/completions/{name}", pages.completion(parser, "bash"))
             self.write(f"{self.layout.zsh}/_{name}", pages.completion(parser, "zsh"))
 
-    def service(self) -> None:
-        """The recorder's unit, with the command where it is here; installed, not enabled."""
-        unit = (HERE / "memtriage-record.service").read_text()
-        lines = [line for line in unit.splitlines(keepends=True) if "Copy to /etc/systemd" not in line]
-        text = "# The flight recorder of memtriage: systemctl enable --now memtriage-record\n" + "".join(lines)
-        self.write("/usr/lib/systemd/system/memtriage-record.service", text.replace("/usr/local/bin/memtriage", "/usr/bin/memtriage"))
+    def definitions(self) -> None:
+        """What ``memtriage config`` makes: commands where the engines look for them, rules for which hosts as examples."""
+        layout = self.layout
+        examples = "/usr/share/doc/memtriage/examples"
+        self.write(f"{layout.nrpe}/memtriage.cfg", config("nrpe", "--plugin-dir", layout.plugins)["memtriage-nrpe.cfg"])
+        commands, services = [], []
+        for part in config("nagios")["memtriage-nagios.cfg"].split("\n\n"):
+            (commands if part.startswith("# Made by") or "define command " in part else services).append(part.strip())
+        self.write(f"{layout.nagios}/memtriage.cfg", "\n\n".join(commands) + "\n")
+        self.write(f"{examples}/memtriage-services.cfg", "\n\n".join(services) + "\n")
+        icinga = config("icinga2")
+        self.write(f"{layout.icinga}/memtriage.conf", icinga["memtriage-commands.conf"])
+        self.write(f"{examples}/memtriage-services.conf", icinga["memtriage-services.conf"])
+        for name, text in config("director").items():
+            self.write(f"{examples}/{name}", text)
+        rule, who = config("sudoers", "--plugin-dir", layout.plugins)["memtriage-sudoers"], "nagios ALL=(root)"
+        assert rule.count(who) == 1, rule
+        self.write("/etc/sudoers.d/memtriage", rule.replace(who, f"{', '.join(layout.users)} ALL=(root)"), 0o440)
+        self.write("/usr/lib/tmpfiles.d/memtriage.conf", config("tmpfiles")["memtriage-tmpfiles.conf"])
+        unit = config("systemd", "--prefix", "/usr")["memtriage-record.service"]
+        # Its first line says where to copy it to, and here it is in its place.
+        self.write("/usr/lib/systemd/system/memtriage-record.service", "# The flight recorder of memtriage:\n" + unit.partition("\n")[2])
+
+
+def config(target: str, *options: str) -> dict[str, str]:
+    """The files of ``memtriage config TARGET`` by name."""
+    cli = importlib.import_module("memtriage.cli")
+    with tempfile.TemporaryDirectory() as folder:
+        if cli.main(["config", target, *options, "--output", folder]):
+            raise SystemExit(1)
+        return {path.name: path.read_text() for path in Path(folder).iterdir()}
 
 
 def main() -> None:
@@ -126,7 +151,7 @@ def main() -> None:
     stage = Stage(args.root, layout._replace(library=args.library or layout.library))
     stage.library()
     stage.pages(stage.commands())
-    stage.service()
+    stage.definitions()
 
 
 if __name__ == "__main__":
