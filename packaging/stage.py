@@ -66,14 +66,14 @@ class Stage:
         file.chmod(mode)
 
     def library(self) -> None:
-        """The wheel, unpacked. Its record of files is left out: pip shall leave alone what another program installed."""
+        """The wheel, unpacked. Its record of files is left out, so that pip leaves alone what another program installed."""
         from setuptools import build_meta  # noqa: PLC0415  # only where a package is built
 
         with tempfile.TemporaryDirectory() as folder:
             wheel = zipfile.ZipFile(Path(folder, build_meta.build_wheel(folder)))
             for name in wheel.namelist():
                 top = name.split("/")[0]
-                if top.endswith(".data") or name.endswith(".dist-info/RECORD"):
+                if top.endswith(".data") or name.endswith((".dist-info/RECORD", ".dist-info/LICENSE", ".dist-info/top_level.txt")):
                     continue
                 if top.endswith(".dist-info"):
                     self.write(f"{self.layout.library}/{top}/INSTALLER", self.layout.installer + "\n")
@@ -128,8 +128,9 @@ class Stage:
         self.write("/etc/sudoers.d/memtriage", rule.replace(who, f"{', '.join(layout.users)} ALL=(root)"), 0o440)
         self.write("/usr/lib/tmpfiles.d/memtriage.conf", config("tmpfiles")["memtriage-tmpfiles.conf"])
         unit = config("systemd", "--prefix", "/usr")["memtriage-record.service"]
-        # Its first line says where to copy it to, and here it is in its place.
-        self.write("/usr/lib/systemd/system/memtriage-record.service", "# The flight recorder of memtriage:\n" + unit.partition("\n")[2])
+        # Its first line says where to copy it to, and here it is in its place, with its page beside it.
+        unit = unit.partition("\n")[2].replace("\nAfter=", "\nDocumentation=man:memtriage-record(1)\nAfter=", 1)
+        self.write("/usr/lib/systemd/system/memtriage-record.service", "# The flight recorder of memtriage:\n" + unit)
 
 
 def config(target: str, *options: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import time
@@ -18,6 +19,7 @@ from types import TracebackType
 import pytest
 
 from tests.checks.command import Answer
+from tests.conftest import ROOT
 
 SETUP = """\
 set -e
@@ -35,8 +37,7 @@ exec chroot "$1/root" cat
 """
 """cat ends when the test does, and takes all that runs in the namespaces with it."""
 BARE = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "HOME": "/nonexistent", "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C.UTF-8"}
-CHANGES = ("/var/lib/dpkg", "/var/log/dpkg.log", "/var/log/apt", "/var/cache", "/var/lib/rpm", "/var/lib/systemd", "/var/lib/python",
-           "/var/log/alternatives.log", "/var/lib/sudo")
+OWN = ("/var/lib/dpkg/", "/var/log/dpkg.log", "/var/log/alternatives.log", "/var/cache/", "/var/lib/rpm")
 """What the package managers keep for themselves."""
 
 
@@ -63,7 +64,11 @@ class Host:
             if Path(f"/proc/{self.pid}/comm").read_text() == "cat\n":
                 break
             time.sleep(0.01)
-        shutil.rmtree(self.path("/var/lib/memtriage"), ignore_errors=True)  # of checks run on this machine by hand
+        for left in ("/var/lib/memtriage", "/var/log/memtriage"):  # of checks run on this machine by hand
+            shutil.rmtree(self.path(left), ignore_errors=True)
+        # The index of manual pages is not looked at here, and takes seconds to renew.
+        self.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
+        self.before = self.changes()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trail: TracebackType | None) -> None:
@@ -110,18 +115,53 @@ class Host:
         shutil.copy(file, self.path("/tmp"))
         return f"/tmp/{file.name}"
 
-    def files(self) -> set[str]:
-        """Every file, folder and link but the package managers' own, with its rights, owner, size and time."""
-        prune = [word for path in CHANGES for word in ("-path", path, "-o")][:-1]
-        found = self.do("find", "/etc", "/usr", "/var", "/lib", "-xdev", "(", *prune, ")", "-prune", "-o",
-                        "(", "-type", "d", "-printf", "%p %y %m %U:%G\\n", ")", "-o", "-printf", "%p %y %m %U:%G %s %T@ %l\\n")
-        return set(found.splitlines())
+    def changes(self) -> set[str]:
+        """Every path that is not as the machine has it: made, changed, or (with a minus before it) taken away. Package managers' own are not told."""
+        upper = f"/proc/{self.process.pid}/root{self.folder}/new"
+        found = set()
+        for folder, folders, files in os.walk(upper):
+            for name in (*folders, *files):
+                path = os.path.join(folder, name)
+                here = path[len(upper) :]
+                now, before = os.lstat(path), os.lstat(here) if os.path.lexists(here) else None
+                if here.startswith(OWN):
+                    continue
+                if stat.S_ISCHR(now.st_mode) and now.st_rdev == 0:  # how an overlay says that it is gone
+                    found.add("-" + here)
+                elif before is None or _signature(now) != _signature(before):
+                    found.add(here)
+        return found
 
 
-def is_built_here() -> None:
-    """Skips where packages cannot be built."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root")
-    for program in ("dpkg-buildpackage", "dh_python3", "rpmbuild", "lintian"):
-        if shutil.which(program) is None:
-            pytest.skip(f"needs {program}")
+def _signature(info: os.stat_result) -> tuple[object, ...]:
+    more = () if stat.S_ISDIR(info.st_mode) else (info.st_size, info.st_mtime_ns)
+    return info.st_mode, info.st_uid, info.st_gid, *more
+
+
+def built(script: str, folder: Path, environment: dict[str, str] | None = None) -> Path:
+    """The package that packaging/SCRIPT makes of this checkout, by the distribution's own tools and Python alone. Skips without them."""
+    for program in ("dpkg-buildpackage", "dh_python3", "fakeroot", "lintian", "rpmbuild", "shtab"):
+        if shutil.which(program, path=BARE["PATH"]) is None:
+            pytest.skip(f"needs {program}: see the list of packages in .ci/run")
+    done = subprocess.run([ROOT / "packaging" / script, folder], stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+                          check=False, env={"PATH": BARE["PATH"], **(environment or {})})
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    package, = (path for path in folder.iterdir() if path.suffix in (".deb", ".rpm"))
+    return package
+
+
+def bash_offers(host: Host, words: str) -> list[str]:
+    """What bash-completion offers after ``words``, the last of which may be half a word, as the Tab key would ask for it."""
+    script = """
+        . /usr/share/bash-completion/bash_completion
+        COMP_LINE=$1 COMP_POINT=${#1}
+        eval "set -- $1"' ""' 2>/dev/null
+        COMP_WORDS=("$@")
+        case $COMP_LINE in *" ") ;; *) unset "COMP_WORDS[-1]" ;; esac
+        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+        _completion_loader "${COMP_WORDS[0]}"
+        declare -F "$(complete -p "${COMP_WORDS[0]##*/}" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')" >/dev/null || exit 1
+        "$(complete -p "${COMP_WORDS[0]##*/}" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')"
+        printf '%s\n' "${COMPREPLY[@]}"
+    """
+    return [word.rstrip() for word in host.do("bash", "-c", script, "bash", words).splitlines()]
