@@ -45,7 +45,7 @@ def page(parser: Any, version: str, epoch: int, more: str, others: list[str]) ->
     lines = [r"\&" + line if line.startswith("'") else line for line in text.splitlines()[1:] if line]
     body = "\n".join(lines).replace("\n.br\n.br\n", "\n.PP\n")
     also = ", ".join(f"{_roff(other)}(1)" for other in others)
-    return f"{title}\n{body}\n{_roff(more)}.SH SEE ALSO\n{also}\n"
+    return f"{title}\n{body}\n{_roff(more)}.SH SEE ALSO\n.nh\n{also}\n"
 
 
 def pages(check: dict[str, Any], command: dict[str, Any], version: str, epoch: int) -> dict[str, str]:
@@ -59,8 +59,15 @@ def pages(check: dict[str, Any], command: dict[str, Any], version: str, epoch: i
     return made
 
 
+# shtab 1.5.5, which Debian 12 has, offers the first of several choices only; later versions do as this does.
+_REPAIRS = {'="${current_action}_choices"\n': '="${current_action}_choices[@]"\n',
+            '-W "${current_action_choices}"': "-W \"${current_action_choices// /$'\\n'}\""}
+
+
 def completion(parser: argparse.ArgumentParser, shell: str) -> str:
     """The completion script of a command for ``bash`` or ``zsh``."""
-    prefix = re.sub("[^a-z0-9_]", "_", parser.prog)
-    made: str = shtab.complete(parser, shell=shell, root_prefix=prefix)
+    made: str = shtab.complete(parser, shell=shell, root_prefix=re.sub("[^a-z0-9_]", "_", parser.prog))
+    if shell == "bash" and all(made.count(old) == 1 for old in _REPAIRS):
+        for old, new in _REPAIRS.items():
+            made = made.replace(old, new)
     return made

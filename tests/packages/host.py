@@ -150,18 +150,18 @@ def built(script: str, folder: Path, environment: dict[str, str] | None = None) 
     return package
 
 
-def bash_offers(host: Host, words: str) -> list[str]:
-    """What bash-completion offers after ``words``, the last of which may be half a word, as the Tab key would ask for it."""
-    script = """
-        . /usr/share/bash-completion/bash_completion
-        COMP_LINE=$1 COMP_POINT=${#1}
-        eval "set -- $1"' ""' 2>/dev/null
-        COMP_WORDS=("$@")
-        case $COMP_LINE in *" ") ;; *) unset "COMP_WORDS[-1]" ;; esac
-        COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
-        _completion_loader "${COMP_WORDS[0]}"
-        declare -F "$(complete -p "${COMP_WORDS[0]##*/}" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')" >/dev/null || exit 1
-        "$(complete -p "${COMP_WORDS[0]##*/}" | sed 's/.* -F \\([^ ]*\\) .*/\\1/')"
-        printf '%s\n' "${COMPREPLY[@]}"
-    """
-    return [word.rstrip() for word in host.do("bash", "-c", script, "bash", words).splitlines()]
+OFFERS = """
+. /usr/share/bash-completion/bash_completion
+COMP_LINE=$* COMP_POINT=${#COMP_LINE} COMP_WORDS=("$@") COMP_CWORD=$(($# - 1))
+_completion_loader "$1"
+read -ra rule <<< "$(complete -p "${1##*/}")"
+for word in "${!rule[@]}"; do
+    if [ "${rule[word]}" = -F ]; then "${rule[word + 1]}"; fi
+done
+printf '%s\\n' "${COMPREPLY[@]}"
+"""
+
+
+def bash_offers(host: Host, *words: str) -> list[str]:
+    """What bash-completion offers for the last of ``words``, which may be empty or half a word, when the Tab key asks for it."""
+    return [word.rstrip() for word in host.do("bash", "-c", OFFERS, "bash", *words).splitlines()]
