@@ -50,9 +50,9 @@ class Host:
                 pytest.skip(f"needs {program}")
         self.folder = tempfile.mkdtemp(prefix="memtriage-host-")
         self.daemons: list[subprocess.Popen[bytes]] = []
-        self.process = subprocess.Popen(
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private", "sh", "-c", SETUP, "sh", self.folder],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=BARE)
+        apart = ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--propagation", "private"]
+        self.process = subprocess.Popen([*apart, "sh", "-c", SETUP, "sh", self.folder], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        stderr=subprocess.PIPE, env=BARE)
         assert self.process.stdout is not None and self.process.stderr is not None
         if self.process.stdout.readline() != b"ready\n":
             why = self.process.stderr.read().decode("utf-8", "replace").strip()
@@ -95,8 +95,9 @@ class Host:
         become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"] if user else []
         return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--root", "--wd", "--", *become, *map(str, words)]
 
-    def run(self, *words: object, user: str | None = None, env: dict[str, str] | None = None, seconds: float = 60, input: str = "") -> Answer:
-        done = subprocess.run(self.line(words, user), input=input.encode(), capture_output=True, timeout=seconds, check=False, env={**BARE, **(env or {})})
+    def run(self, *words: object, user: str | None = None, env: dict[str, str] | None = None, seconds: float = 60) -> Answer:
+        done = subprocess.run(self.line(words, user), stdin=subprocess.DEVNULL, capture_output=True, timeout=seconds, check=False,
+                              env={**BARE, **(env or {})})
         return Answer(done.returncode, done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace"))
 
     def do(self, *words: object, **more: object) -> str:
@@ -116,7 +117,7 @@ class Host:
         return f"/tmp/{file.name}"
 
     def changes(self) -> set[str]:
-        """Every path that is not as the machine has it: made, changed, or (with a minus before it) taken away. Package managers' own are not told."""
+        """Every path that is not as the machine has it: made, changed, or (with a minus before it) taken away; but OWN."""
         upper = f"/proc/{self.process.pid}/root{self.folder}/new"
         found = set()
         for folder, folders, files in os.walk(upper):

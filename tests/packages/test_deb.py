@@ -37,8 +37,8 @@ def host(deb: Path) -> Iterator[Host]:
             pytest.skip("needs nagios-nrpe-server and nagios-nrpe-plugin")
         made.do("dpkg", "--install", made.bring(deb))
         made.do("install", "-d", "-o", "root", "-g", "nagios", "-m", "0750", "/var/log/memtriage", "/run/memtriage")
-        made.start("setpriv", "--regid", "nagios", "--clear-groups", "memtriage", "record", "--publish", "/run/memtriage/slabinfo", "--size",
-                   "1MiB", "--interval", "1", "--no-lock", "--no-priority")
+        made.start("setpriv", "--regid", "nagios", "--clear-groups", "memtriage", "record", "--publish", "/run/memtriage/slabinfo",
+                   "--size", "1MiB", "--interval", "1", "--no-lock", "--no-priority")
         wait_for(made.path(RECORDING))
         wait_for(made.path("/run/memtriage/slabinfo"))
         yield made
@@ -82,7 +82,8 @@ def test_two_builds_are_the_same_bytes(deb: Path, tmp_path: Path) -> None:
 
 
 def test_lintian_finds_nothing(deb: Path) -> None:
-    done = subprocess.run(["lintian", "--allow-root", "--pedantic", "--display-info", deb], capture_output=True, text=True, timeout=120, check=False)
+    line = ["lintian", "--allow-root", "--pedantic", "--display-info", deb]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
     assert (done.returncode, done.stdout) == (0, ""), done
 
 
@@ -116,7 +117,8 @@ def test_without_memory_for_python_it_is_unknown(host: Host, check: str) -> None
     """Python itself would leave with 1, which is WARNING."""
     for kind, need in (("as", 24), ("data", 12)):
         answer = host.run("prlimit", f"--{kind}={8 * 1024 * 1024}", f"{PLUGINS}/{check}", user="nagios")
-        assert answer.code == 3 and re.fullmatch(title(check) + rf" UNKNOWN - cannot run: the .* is 8 MiB; Python needs {need} MiB\n", answer.out), answer
+        words = rf"{title(check)} UNKNOWN - cannot run: the .* is 8 MiB; Python needs {need} MiB\n"
+        assert answer.code == 3 and re.fullmatch(words, answer.out), answer
 
 
 def test_nobody_elses_python_or_modules_are_run(host: Host) -> None:
@@ -148,10 +150,12 @@ print(min(check) / min(bare))
 
 
 @pytest.mark.parametrize("check", ["check_free_mem", "check_slab_growth", "check_mem_pressure"])
-def test_a_whole_run_starts_about_as_fast_as_its_library(host: Host, check: str) -> None:
-    """The best of 25 each, in turns, so that what else the machine does is in neither. Without bytecode it is some four times as much."""
-    ratio = min(float(host.do("python3", "-c", START, f"{PLUGINS}/{check}", user="nagios")) for _ in range(2))
-    assert ratio < 1.5, ratio
+def test_a_whole_run_costs_little_more_than_its_imports(host: Host, check: str) -> None:
+    """The best of 25 each, in turns, so that what else the machine does is in neither. Without bytecode it is nearly twice as much."""
+    ratios = []
+    while len(ratios) < 4 and min(ratios, default=2) >= 1.3:
+        ratios.append(float(host.do("python3", "-c", START, f"{PLUGINS}/{check}", user="nagios")))
+    assert min(ratios) < 1.3, ratios
 
 
 def test_all_is_compiled(host: Host) -> None:
@@ -196,8 +200,9 @@ def test_nagios_and_icinga_read_the_definitions(host: Host) -> None:
     said = host.do("nagios4", "-v", "/etc/nagios4/nagios.cfg")
     assert re.search(r"Total Warnings: +0\nTotal Errors: +0\n", said), said
     assert "command_name                   memtriage_free_mem" in host.path("/etc/nagios-plugins/config/memtriage.cfg").read_text()
-    host.path("/etc/icinga2/conf.d/memtriage-test.conf").write_text(
-        "".join(f'object Service "{check}" {{ host_name = NodeName, check_command = "memtriage-{check[6:].replace("_", "-")}" }}\n' for check in CHECKS))
+    names = {check: "memtriage-" + check[6:].replace("_", "-") for check in CHECKS}
+    host.path("/etc/icinga2/conf.d/memtriage-test.conf").write_text("".join(
+        f'object Service "{check}" {{ host_name = NodeName, check_command = "{name}" }}\n' for check, name in names.items()))
     done = host.run("icinga2", "daemon", "--validate")
     assert done.code == 0 and "warning" not in done.out, done
     assert "Instantiated" in done.out
@@ -278,8 +283,8 @@ def test_the_command(host: Host) -> None:
     assert host.do("memtriage", "--version") == f"memtriage {memtriage.__version__}\n"
     assert "%" in host.do("memtriage", "explain", user="nagios")
     assert host.run("memtriage", "bogus").code == 2
-    listing = host.do("python3", "-c", "import importlib.metadata as m; print(m.version('memtriage'), m.distribution('memtriage').read_text('INSTALLER'))")
-    assert listing.split() == [memtriage.__version__, "dpkg"]
+    ask = "from importlib.metadata import distribution as d; print(d('memtriage').version, d('memtriage').read_text('INSTALLER'))"
+    assert host.do("python3", "-c", ask).split() == [memtriage.__version__, "dpkg"]
 
 
 def test_upgraded_over_itself_removed_and_purged_without_a_trace(deb: Path) -> None:

@@ -60,7 +60,8 @@ def host(rpm: Path) -> Iterator[Host]:
 
 
 def query(rpm: Path, *words: str) -> list[str]:
-    return subprocess.run(["rpm", "-q", *words, "--package", rpm], capture_output=True, text=True, timeout=20, check=True).stdout.splitlines()
+    done = subprocess.run(["rpm", "-q", *words, "--package", rpm], capture_output=True, text=True, timeout=20, check=True)
+    return done.stdout.splitlines()
 
 
 def test_name_version_and_architecture(rpm: Path) -> None:
@@ -69,7 +70,8 @@ def test_name_version_and_architecture(rpm: Path) -> None:
 
 def test_it_requires_what_el_9_and_epel_have(rpm: Path) -> None:
     wanted = {line for line in query(rpm, "--requires") if not line.startswith(("rpmlib(", "config("))}
-    assert wanted == {"/bin/sh", "/usr/bin/python3", "python(abi) = 3.9", "python3-nagiosplugin >= 1.3.2", "python3-psutil >= 5.8", "shadow-utils"}
+    assert wanted == {"/bin/sh", "/usr/bin/python3", "python(abi) = 3.9", "shadow-utils",
+                      "python3-nagiosplugin >= 1.3.2", "python3-psutil >= 5.8"}
 
 
 def test_no_bytecode_of_the_builders_python(rpm: Path) -> None:
@@ -81,13 +83,14 @@ def test_no_bytecode_of_the_builders_python(rpm: Path) -> None:
 def test_rpmlint_finds_nothing(rpm: Path) -> None:
     if shutil.which("rpmlint", path="/usr/bin") is None:
         pytest.skip("needs rpmlint")
-    done = subprocess.run(["/usr/bin/rpmlint", "--config", ROOT / "packaging/rpm/rpmlint.toml", rpm], capture_output=True, text=True, timeout=120,
-                          check=False, env={"PATH": "/usr/bin:/bin"})
+    line = ["/usr/bin/rpmlint", "--config", ROOT / "packaging/rpm/rpmlint.toml", rpm]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False, env={"PATH": "/usr/bin:/bin"})
     assert done.returncode == 0 and "0 errors, 0 warnings" in done.stdout, done.stdout
 
 
 def test_two_builds_are_the_same_bytes(rpm: Path, tmp_path: Path) -> None:
-    other = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "COLUMNS": "40", "PYTHONHASHSEED": "1", "TMPDIR": str(tmp_path), "HOME": "/nonexistent"}
+    other = {"TZ": "Pacific/Auckland", "LC_ALL": "C", "COLUMNS": "40", "PYTHONHASHSEED": "1", "TMPDIR": str(tmp_path),
+             "HOME": "/nonexistent"}
     assert built("build-rpm.sh", tmp_path / "again", other).read_bytes() == rpm.read_bytes()
 
 
