@@ -1,8 +1,9 @@
 #!/bin/sh
-# Builds the noarch .rpm into the folder $1 from this checkout, by rpmbuild, in a folder of its own: make rpm
+# Builds the noarch .rpm into the folder $1 from this checkout, by rpmbuild, in a folder of its own: make rpm. The rest is for rpmbuild.
 # On Debian the packages that BuildRequires names have other names, so that rpmbuild is told not to look for them; see docs/install.md.
 set -eu
 out=$(mkdir -p "$1" && cd "$1" && pwd)
+shift
 cd "$(dirname "$0")/.."
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -15,5 +16,5 @@ tar -czf "$work/SOURCES/memtriage-$version.tar.gz" --exclude=__pycache__ --exclu
     bin checks lib docs packaging setup.cfg pyproject.toml README.md CHANGELOG.md LICENSE
 nodeps=
 [ ! -e /etc/debian_version ] || nodeps=--nodeps
-rpmbuild -bb $nodeps --define "_topdir $work" packaging/rpm/memtriage.spec
+rpmbuild -bb $nodeps --define "_topdir $work" "$@" packaging/rpm/memtriage.spec
 cp "$work"/RPMS/noarch/memtriage-*.rpm "$out"

@@ -22,7 +22,7 @@ class Parser(argparse.ArgumentParser):
 def check(name: str) -> Parser:
     """The parser of a check, from its table."""
     module = importlib.import_module(f"memtriage.checks.{name}")
-    paragraphs = [" ".join(part.split()) for part in module.__doc__.split("\n\n")]
+    paragraphs = [" ".join(part.split()) for part in (module.__doc__ or name).split("\n\n")]
     parser = Parser(prog=name, description="\n\n".join(paragraphs), add_help=False, allow_abbrev=False,
                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.man_short_description = paragraphs[0].rstrip("?.")
@@ -43,7 +43,7 @@ _PATHS = {"FILE": {"bash": "_shtab_compgen_files", "zsh": "_files"}, "DIR": {"ba
 
 def _completed(action: argparse.Action) -> None:
     if action.nargs != 0 and action.metavar in _PATHS:
-        action.complete = _PATHS[action.metavar]  # type: ignore[attr-defined,index]
+        action.complete = _PATHS[action.metavar]  # type: ignore[attr-defined]
 
 
 def subcommand(name: str, prog: str | None = None) -> Parser:

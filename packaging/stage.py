@@ -113,7 +113,8 @@ class Stage:
         layout = self.layout
         examples = "/usr/share/doc/memtriage/examples"
         self.write(f"{layout.nrpe}/memtriage.cfg", config("nrpe", "--plugin-dir", layout.plugins)["memtriage-nrpe.cfg"])
-        commands, services = [], []
+        commands: list[str] = []
+        services: list[str] = []
         for part in config("nagios")["memtriage-nagios.cfg"].split("\n\n"):
             (commands if part.startswith("# Made by") or "define command " in part else services).append(part.strip())
         self.write(f"{layout.nagios}/memtriage.cfg", "\n\n".join(commands) + "\n")

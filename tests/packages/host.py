@@ -68,6 +68,10 @@ class Host:
             shutil.rmtree(self.path(left), ignore_errors=True)
         # The index of manual pages is not looked at here, and takes seconds to renew.
         self.path("/var/lib/man-db/auto-update").unlink(missing_ok=True)
+        # Small images leave manual pages and docs out of whatever is installed.
+        for file in self.path("/etc/dpkg/dpkg.cfg.d").glob("*"):
+            if "path-exclude" in file.read_text(errors="replace"):
+                file.unlink()
         self.before = self.changes()
         return self
 
