@@ -7,20 +7,34 @@
   sudoers    the exact command lines the others run as root
   systemd    the unit of the flight recorder
   tmpfiles   the folder of what the checks remember
+
+  grafana-influxdb, grafana-graphite   a dashboard over Icinga 2's writer for either (JSON)
+  icingaweb2-graphite                  graph templates for Icinga Web's graphite module
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import re
 import sys
+from typing import Callable
 
 from memtriage.cli import Failure
-from memtriage.integration import table
+from memtriage.integration import dashboards, director, icinga2, nagios, nrpe, sudoers, systemd, table, tmpfiles
 
-TARGETS = ("nrpe", "nagios", "icinga2", "director", "sudoers", "systemd", "tmpfiles")
+TARGETS: dict[str, Callable[[table.Wanted], dict[str, str]]] = {
+    "nrpe": nrpe.render,
+    "nagios": nagios.render,
+    "icinga2": icinga2.render,
+    "director": director.render,
+    "sudoers": sudoers.render,
+    "systemd": systemd.render,
+    "tmpfiles": tmpfiles.render,
+    "grafana-influxdb": lambda wanted: dashboards.render_grafana(wanted, "influxdb"),
+    "grafana-graphite": lambda wanted: dashboards.render_grafana(wanted, "graphite"),
+    "icingaweb2-graphite": dashboards.render_graphs,
+}
 _PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
@@ -49,10 +63,12 @@ def _checks(text: str) -> tuple[str, ...]:
 def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", choices=TARGETS, metavar="TARGET", help=", ".join(TARGETS))
-    add("-o", "--output", metavar="PATH", help="write here instead of to stdout: into a folder if PATH is one or ends in /, else into one file")
+    add("-o", "--output", metavar="PATH",
+        help="write here instead of to stdout: into a folder if PATH is one or ends in /, else into one file")
     add("--checks", metavar="CHECKS", type=_checks, default=table.CHECKS, help="only these, comma-separated (default: all)")
     add("--add", metavar="NAME=CHECK OPTIONS", action="append", default=[],
-        help="one more command and service, such as 'check_httpd=check_proc_count -C httpd -w 1:150'; with a check's own name: instead of it")
+        help="one more command and service, such as 'check_httpd=check_proc_count -C httpd -w 1:150'; "
+             "with a check's own name: instead of it")
     add("--sudo", metavar="CHECKS", type=_checks, default=table.SUDO,
         help=f"run these as root, comma-separated, or none (default: {','.join(table.SUDO)})")
     add("--plugin-dir", metavar="DIR", type=_path,
@@ -70,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         checks = [table.check(name) for name in args.checks]
         wanted = table.Wanted(checks, table.lines(checks, args.add), args.plugin_dir, args.prefix, args.user, args.group or args.user,
                               args.sudo, args.template, args.local, args.notifications)
-        files: dict[str, str] = importlib.import_module("memtriage.integration." + args.target).render(wanted)
+        files = TARGETS[args.target](wanted)
     except (table.Refused, ValueError) as error:
         raise Failure(str(error)) from None
     if args.output is None:
