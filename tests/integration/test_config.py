@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from memtriage.cli import config as cli_config
 from memtriage.integration import nrpe, sudoers, table
+from memtriage.integration.nagios import quoted as nagios_words
 from tests.conftest import ROOT
 from tests.integration.engines import SYSTEM, Icinga, config, daemon_user, nagios, program
 
-TARGETS = ("nrpe", "nagios", "icinga2", "director", "sudoers", "systemd", "tmpfiles")
 HOSTILE = "^a b;c$ d|e!f\\.g\"h'i`j`#%{k}[l]*?~&(m),:=\\ $HOME $ARG1$ $$ é"
 HARMLESS = "check_httpd=check_proc_count -C httpd -w 1:150 -k"
 
@@ -41,7 +45,7 @@ def test_no_definition_names_two_services_alike() -> None:
     assert len({pace.service for pace in table.PACES.values()}) == len(table.PACES)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", cli_config.TARGETS)
 def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -> None:
     text = config(target)
     assert text.isascii() and text.endswith("\n") and not re.search(r"[ \t]$", text, re.MULTILINE)
@@ -89,18 +93,20 @@ def test_nrpe_lines_are_what_the_docs_say() -> None:
 @pytest.mark.engine
 def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
     definitions = tmp_path / "definitions"
-    config("icinga2", "--notifications", *MORE, "-o", f"{definitions}/")
+    config("icinga2", "--notifications", "--passive", *MORE, "-o", f"{definitions}/")
     for name in ("commands", "users", "timeperiods", "templates"):  # the sample configuration: what the notification uses
         sample = Path(f"/etc/icinga2/conf.d/{name}.conf")
         assert sample.exists(), "needs icinga2-common"
         (definitions / sample.name).write_bytes(sample.read_bytes())
     subprocess.run(["chmod", "-R", "a+rX", tmp_path, *tmp_path.parents[:2]], timeout=20, check=True)
     icinga = Icinga(tmp_path / "icinga", definitions, more="""
+        const MemtriagePassword = "x"
         object Host "hub" {
           check_command = "dummy"
           vars.os = "Linux"
           vars.memtriage_processes["cron"] = { proc_count_command = "cron", proc_count_warning = "1:5" }
         }
+        object Host "sender" { check_command = "dummy", vars.os = "Linux", vars.memtriage_passive = true }
         object Host "elsewhere" { check_command = "dummy", vars.os = "Linux" }
         object Host "not" { check_command = "dummy", vars.os = "Linux", vars.agent_endpoint = "hub", vars.memtriage = false }
         """)
@@ -115,19 +121,22 @@ def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
                                 "value" if option.metavar else "set_if": f"${check.short}_{option.name}$"}
     services = icinga.objects("Service")
     names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd", "processes cron"}
-    assert {name.split("!")[1] for name in services} == names and {name.split("!")[0] for name in services} == {"hub"}
+    assert {name for name in services if name.startswith("hub!")} == {f"hub!{name}" for name in names}
+    passive = names - {"processes cron"}
+    assert set(services) - {f"hub!{name}" for name in names} == {f"sender!{name}" for name in passive}
+    assert {services[f"sender!{name}"]["check_command"] for name in passive} == {"memtriage-stale"}
     # The engine's own escape for a macro's sign; that the check gets the text itself is shown below by running it.
     assert services["hub!odd"]["vars"]["oom_kill_log"] == HOSTILE.replace("$", "$$")
     assert services["hub!processes cron"]["vars"] == {"proc_count_command": "cron", "proc_count_warning": "1:5"}
     assert services["hub!memory OOM kill"]["max_check_attempts"] == 1
-    assert len(icinga.objects("Notification")) == len(services)
+    assert len(icinga.objects("Notification")) == len(services) == len(names) + len(passive)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("local", [False, True])
 def test_nagios_accepts_it_without_a_warning(tmp_path: Path, local: bool) -> None:
     where = ["--local", "hub"] if local else []
-    line = nagios(tmp_path / "nagios", config("nagios", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
+    line = nagios(tmp_path / "nagios", config("nagios", "--passive", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
     subprocess.run(["chmod", "a+rX", *tmp_path.parents[:2], tmp_path], timeout=20, check=True)
     done = subprocess.run([line[0], "-v", line[1]], capture_output=True, text=True, timeout=60, check=False, env=SYSTEM)
     assert done.returncode == 0 and "Total Warnings: 0\nTotal Errors:   0\n" in done.stdout, done.stdout
@@ -182,6 +191,38 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
         assert not allowed(str(plugins / "check_oom_kill"), "--log", HOSTILE.replace("*", "xx"))
     finally:
         rule.unlink(missing_ok=True)
+
+
+def test_what_sudo_and_nagios_read_is_what_was_written() -> None:
+    """Their readers as their manuals describe them, on every kind of letter; the readers themselves are asked in the slow tests."""
+
+    @given(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=30))
+    def both(text: str) -> None:
+        stripped = re.sub(r"\\([:,= #\\])", r"\1", sudoers.escaped(text))
+        assert fnmatch_words(stripped) == text
+        assert shlex.split(nagios_words([text]).replace("$$", "$").replace("\\;", ";")) == [text]
+        line = table.lines(checks(), [f"x=check_oom_kill --log {quoted('/' + text)} --hold 2h"])[-1]
+        assert table.variables(line) == {"oom_kill_log": "/" + text, "oom_kill_hold": "2h"}
+
+    both()
+
+
+def fnmatch_words(pattern: str) -> str:
+    """The one text that fnmatch(3) finds equal to ``pattern``, in which nothing may be left that stands for several."""
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*?\[]", pattern)
+    return re.sub(r"\\(.)", r"\1", pattern)
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "memtriage"
+    config("sudoers", "-o", str(path))
+    assert oct(path.stat().st_mode & 0o777) == "0o440" and [entry.name for entry in tmp_path.iterdir()] == ["memtriage"]
+    before = path.read_text()
+    (tmp_path / "memtriage.new").mkdir()
+    assert config("sudoers", "--sudo", "none", "-o", str(path), code=1) == f"memtriage config: {path}: Is a directory\n"
+    assert path.read_text() == before
+    if os.path.exists("/dev/full"):
+        assert "No such file" not in config("nrpe", "-o", "/dev/full/", code=1)
 
 
 def test_sudoers_escapes_what_sudo_reads_as_something_else() -> None:

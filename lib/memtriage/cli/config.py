@@ -78,6 +78,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--group", type=_name, help="its group (default: as --user)")
     add("--local", metavar="HOST", type=_name, help="nagios: services of this host without NRPE: the one Nagios runs on")
     add("--template", metavar="NAME", type=_name, default="generic-service", help="nagios: what services use (default: generic-service)")
+    add("--passive", action="store_true",
+        help="icinga2, nagios: also what takes the results of memtriage record --passive: services that notice silence, an API user "
+             "with one permission")
     add("--notifications", action="store_true", help="icinga2: also a rule that sends mail")
 
 
@@ -85,7 +88,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         checks = [table.check(name) for name in args.checks]
         wanted = table.Wanted(checks, table.lines(checks, args.add), args.plugin_dir, args.prefix, args.user, args.group or args.user,
-                              args.sudo, args.template, args.local, args.notifications)
+                              args.sudo, args.template, args.local, args.notifications, args.passive)
         files = TARGETS[args.target](wanted)
     except (table.Refused, ValueError) as error:
         raise Failure(str(error)) from None
@@ -93,17 +96,32 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write("\n".join(files.values()))
         return 0
     try:
+        mode = 0o440 if args.target == "sudoers" else 0o644
         if args.output.endswith("/") or os.path.isdir(args.output):
             os.makedirs(args.output, exist_ok=True)
             for name, text in files.items():
-                _write(os.path.join(args.output, name), text)
+                _write(os.path.join(args.output, name), text, mode)
         else:
-            _write(args.output, "\n".join(files.values()))
+            _write(args.output, "\n".join(files.values()), mode)
     except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}") from None
+        raise Failure(f"{args.output}: {error.strerror}") from None
     return 0
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as handle:
-        handle.write(text)
+def _write(path: str, text: str, mode: int) -> None:
+    """Whole or not at all: half a file of rules would be read too. sudo passes over names with a dot, like that of the new file."""
+    new = path + ".new"
+    try:
+        os.unlink(new)
+    except FileNotFoundError:
+        pass
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
+        try:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            os.unlink(new)
+            raise
+    os.rename(new, path)

@@ -59,7 +59,8 @@ def _influx(check: Check, curves: Curves) -> dict[str, Any]:
         "rawQuery": True, "resultFormat": "time_series",
         "alias": "$tag_service: $tag_metric" if curves.per_service else "$tag_metric",
         "query": (f'SELECT mean("value") FROM "{command_name(check)}" '
-                  f'WHERE ("hostname" =~ /^$host$/ AND "metric" =~ /^({"|".join(names)})$/) AND $timeFilter GROUP BY time($__interval), {groups} fill(null)'),
+                  f'WHERE ("hostname" =~ /^$host$/ AND "metric" =~ /^({"|".join(names)})$/) AND '
+                  f"$timeFilter GROUP BY time($__interval), {groups} fill(null)"),
     }
 
 

@@ -98,6 +98,7 @@ class Wanted(NamedTuple):
     """Nagios: the host that is this very one, so that its checks go without NRPE."""
     notifications: bool = False
     passive: bool = False
+    """Also what takes results that the recorder sends by itself."""
 
     def path(self, check: Check) -> str:
         return f"{self.plugin_dir or PLUGIN_DIR}/{check.name}"
@@ -105,6 +106,11 @@ class Wanted(NamedTuple):
     def remote(self) -> list[Line]:
         """Lines that make a service by themselves: all but the count of all processes, which says little."""
         return [line for line in self.lines if not (line.plain and line.check.name == "check_proc_count")]
+
+
+FRESH_S = 180
+"""Without a passive result for so long a service says so: three heartbeats of memtriage record --passive."""
+STALE = "no result from memtriage record --passive on this host for %d minutes: it does not run, or the network or the host is gone"
 
 
 def check(name: str) -> Check:
