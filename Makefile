@@ -63,6 +63,12 @@ dist: $(VENV)/dependencies  ## wheel and sdist
 	rm -rf build dist
 	$(BIN)/python -m build --no-isolation
 
+deb:  ## Debian's package into dist/, by its own tools and Python: docs/install.md
+	packaging/build-deb.sh dist
+
+rpm:  ## the package of EL 9 and later into dist/
+	packaging/build-rpm.sh dist
+
 clean:  ## back to what git knows
 	rm -rf .venv .venv-* build dist lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find bin lib checks tests -name __pycache__ -prune -exec rm -r {} +
@@ -87,4 +93,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist clean
+.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist deb rpm clean
