@@ -1,0 +1,151 @@
+"""Words on a drawn picture: where they fit, and what is left over."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.transforms import Bbox
+
+from memtriage.report.axes import moments
+from memtriage.report.picture import Band, Mark, Picture
+
+
+def width(figure: Any, words: str, points: float, bold: bool = False) -> float:
+    """Inches."""
+    text = figure.text(0, 0, words, fontsize=points, fontweight="bold" if bold else "normal")
+    found = text.get_window_extent(figure.canvas.get_renderer()).width / figure.dpi
+    text.remove()
+    return float(found)
+
+
+def wrapped(figure: Any, words: str, points: float, inches: float, bold: bool) -> list[str]:
+    """The words in lines of at most so many inches."""
+    lines: list[str] = []
+    for word in words.split(" "):
+        if lines and width(figure, f"{lines[-1]} {word}", points, bold) <= inches:
+            lines[-1] += " " + word
+        else:
+            lines.append(word)
+    return lines
+
+
+def lanes(figure: Any, marks: Sequence[Mark], span: tuple[float, float], points: float) -> list[int]:
+    """In which row above the picture each mark's words stand, so that none meets another; -1: in none of three."""
+    room = 0.89 * figure.get_figwidth()
+    taken: list[list[tuple[float, float]]] = [[], [], []]
+    order = sorted(range(len(marks)), key=lambda at: ({"oom": 0, "alarm": 1, "boot": 2}.get(marks[at].kind, 3), marks[at].at))
+    found = [-1] * len(marks)
+    for at in order:
+        mark = marks[at]
+        place = (mark.at - span[0]) / (span[1] - span[0])
+        wide = width(figure, f" {mark.words} ", points, True)
+        start = place * room - (wide if place > 0.5 else 0)
+        for lane, row in enumerate(taken):
+            if all(start + wide <= left or start >= right for left, right in row):
+                row.append((start, start + wide))
+                found[at] = lane
+                break
+    return found
+
+
+def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxes: list[Any], points: float, strong: str) -> list[Band]:
+    """Names each band where it is thick enough; the culprit always. Returns those that could not be named."""
+    left = []
+    edges = _edges(axis, picture)
+    order = sorted(picture.bands, key=lambda band: (not band.culprit, -max((value for value in band.values if value is not None), default=0)))
+    for band in order:
+        if max((value for value in band.values if value is not None), default=0.0) <= 0:
+            continue
+        lower, upper = edges[band.key]
+        lines = [band.words]
+        if band.culprit:
+            growth = picture.title[len(band.words):].strip() if picture.title.startswith(band.words) else ""
+            lines = [band.words, growth] if growth else [band.words]
+        if not _name(axis, picture, lines, lower, upper, boxes, points, band, colours[band.key][0]):
+            if band.culprit:
+                _point_at(axis, picture, "\n".join(lines), lower, upper, boxes, points, strong)
+            else:
+                left.append(band)
+    return [band for band in picture.bands if band in left]
+
+
+def _edges(axis: Any, picture: Picture) -> dict[str, tuple[list[float], list[float]]]:
+    """Lower and upper edge of each band in pixels."""
+    scale, base = axis.transData.transform((0, 1))[1] - axis.transData.transform((0, 0))[1], axis.transData.transform((0, 0))[1]
+    floor = [0.0] * len(picture.times)
+    found = {}
+    for band in picture.bands:
+        upper = [low + value if value is not None else math.nan for low, value in zip(floor, band.values)]
+        found[band.key] = ([base + scale * low for low in floor], [base + scale * high for high in upper])
+        floor = upper
+    return found
+
+
+def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upper: list[float], boxes: list[Any], points: float, band: Band,
+          colour: str) -> bool:
+    """Tries the whole words, then smaller letters; ``False`` where neither fits."""
+    across = [axis.transData.transform((time, 0))[0] for time in moments(picture.times)]
+    renderer = axis.figure.canvas.get_renderer()
+    dark = _lightness(colour) < 0.5
+    for size in ((points + 3, points, points - 3) if band.culprit else (points, points - 2, points - 4)):
+        for words in dict.fromkeys(("\n".join(lines), lines[0])):
+            text = axis.text(0, 0, words, fontsize=size, ha="center", va="center", zorder=8, color="white" if dark else "#1d2733",
+                             fontweight="bold" if band.culprit else "normal")
+            box = text.get_window_extent(renderer)
+            spot = _spot(across, lower, upper, box.width + 10, box.height + 3, boxes)
+            if spot is not None:
+                text.set_position(axis.transData.inverted().transform(spot))
+                boxes.append(text.get_window_extent(renderer))
+                return True
+            text.remove()
+    return False
+
+
+def _lightness(colour: str) -> float:
+    red, green, blue = (int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5))
+    return 0.3 * red + 0.59 * green + 0.11 * blue
+
+
+def _spot(across: list[float], lower: list[float], upper: list[float], wide: float, high: float, boxes: list[Any]) -> tuple[float, float] | None:
+    """The middle of the roomiest place in the band for a box of this size that meets no other."""
+    best: tuple[float, float, float] | None = None
+    step = max(1, len(across) // 160)
+    for start in range(0, len(across), step):
+        stop = start
+        bottom, top = -math.inf, math.inf
+        while stop < len(across) and across[stop] - across[start] < wide:
+            if math.isnan(upper[stop]) or math.isnan(lower[stop]):
+                break
+            bottom, top = max(bottom, lower[stop]), min(top, upper[stop])
+            stop += 1
+        if stop >= len(across) or math.isnan(upper[stop]) or across[stop] - across[start] > 2.5 * wide:
+            continue
+        bottom, top = max(bottom, lower[stop]), min(top, upper[stop])
+        room = top - bottom - high
+        if room < 0 or (best is not None and room <= best[0]):
+            continue
+        middle = (across[start] + wide / 2, (bottom + top) / 2)
+        here = Bbox.from_bounds(middle[0] - wide / 2, middle[1] - high / 2, wide, high)
+        if not any(here.overlaps(other) for other in boxes):
+            best = (room, *middle)
+    return best[1:] if best is not None else None
+
+
+def _point_at(axis: Any, picture: Picture, words: str, lower: list[float], upper: list[float], boxes: list[Any], points: float,
+              colour: str) -> None:
+    """The culprit is too thin for its name: it stands beside, with an arrow."""
+    known = [at for at in range(len(upper)) if not math.isnan(upper[at])]
+    if not known:
+        return
+    thickest = max(known, key=lambda at: upper[at] - lower[at])
+    spot = axis.transData.inverted().transform((0, (lower[thickest] + upper[thickest]) / 2))[1]
+    at = moments(picture.times)[thickest]
+    low, high = axis.get_xlim()
+    right = (at - low) / (high - low) > 0.5
+    text = axis.annotate(words, (at, spot), xytext=(low + (high - low) * (0.3 if right else 0.7), axis.get_ylim()[1] * 0.3), fontsize=points + 1,
+                         fontweight="bold", color=colour, ha="center", va="center", zorder=9,
+                         bbox={"facecolor": "white", "edgecolor": colour, "pad": 4, "alpha": 0.92},
+                         arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.5})
+    boxes.append(text.get_window_extent(axis.figure.canvas.get_renderer()))
