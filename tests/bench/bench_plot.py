@@ -63,7 +63,7 @@ class Host:
         return b"\n".join(lines)
 
     def sample(self, leaked: int, kills: int, spike: bool) -> Content:
-        """``leaked`` kB are gone in nfs_inode_cache."""
+        """``leaked`` kB are gone in a cache that cannot be reclaimed."""
         chance = self.chance
         jitter = chance.randrange(40000)
         slab = 300_000 + leaked
@@ -86,7 +86,7 @@ class Host:
         sources["kmsg"] = Source(log if spike else b"", 0, 0, 0)
         rows = self.moved("slabinfo", 0.2) if "slabinfo" in self.files else b"slabinfo - version: 2.1\n"
         pages = leaked // 4
-        rows += b"nfs_inode_cache   %d %d 1088 30 8 : tunables 0 0 0 : slabdata %d %d 0\n" % (pages * 3, pages * 3, pages // 8, pages // 8)
+        rows += b"kmalloc-1k        %d %d 1024 32 8 : tunables 0 0 0 : slabdata %d %d 0\n" % (pages * 3, pages * 3, pages // 8, pages // 8)
         sources["slabinfo"] = Source(rows, 0, 300, 200)
         sources["sample"] = Source(b"late_us %d\nlost 0\nwaiting 0\n" % chance.randrange(999), 0, 0, 0)
         sources.update(self.once)

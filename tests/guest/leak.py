@@ -73,7 +73,7 @@ def lose(rate: int) -> None:
     from memtriage.simulate.screen import Screen  # noqa: PLC0415 - as above
 
     safety.RESERVE_LEAST, safety.RESERVE_SHARE = 0, 0.0
-    runner.run("slab-lock", runner.Wish(float(rate), 300 << 20, LEAK + 300, ""), Screen())
+    runner.run("slab-lock", runner.Wish(float(rate), 236 << 20, LEAK + 300, ""), Screen())
 
 
 def kills() -> int:

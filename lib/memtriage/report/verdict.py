@@ -80,7 +80,11 @@ def frames_before(history: History, place: int) -> list[Frame]:
     frames = history.frames
     chosen = [frame for frame in frames[_boot_start(frames, place) : place + 1] if "c" not in frame.blind or "c" in frames[place].blind]
     step = max(1, -(-len(chosen) // ROWS))
-    return list(chosen[::-step][::-1])
+    found: list[Frame] = []
+    for frame in chosen[::-step]:
+        if not found or frame.uptime < found[-1].uptime:  # date(1) tells whole seconds: of those of the same second the last
+            found.append(frame)
+    return found[::-1]
 
 
 def _boot_start(frames: Sequence[Frame], place: int) -> int:
