@@ -67,7 +67,7 @@ class Host:
         chance = self.chance
         jitter = chance.randrange(40000)
         slab = 300_000 + leaked
-        free = 1_400_000 - leaked // 8 + jitter - (1_300_000 if spike else 0)
+        free = 60_000 if spike else 1_400_000 - leaked // 8 + jitter
         anon = 4_000_000 + chance.randrange(90000)
         cached = TOTAL - free - anon - slab - 400_000
         values = {"MemTotal": TOTAL, "MemFree": free, "MemAvailable": free + cached // 2, "Buffers": 90_000, "Cached": cached - 90_000,
@@ -86,7 +86,7 @@ class Host:
         sources["kmsg"] = Source(log if spike else b"", 0, 0, 0)
         rows = self.moved("slabinfo", 0.2) if "slabinfo" in self.files else b"slabinfo - version: 2.1\n"
         pages = leaked // 4
-        rows += b"kmalloc-1k        %d %d 1024 32 8 : tunables 0 0 0 : slabdata %d %d 0\n" % (pages * 3, pages * 3, pages // 8, pages // 8)
+        rows += b"nfsd4_stateids    %d %d 1024 32 8 : tunables 0 0 0 : slabdata %d %d 0\n" % (pages * 3, pages * 3, pages // 8, pages // 8)
         sources["slabinfo"] = Source(rows, 0, 300, 200)
         sources["sample"] = Source(b"late_us %d\nlost 0\nwaiting 0\n" % chance.randrange(999), 0, 0, 0)
         sources.update(self.once)

@@ -25,7 +25,7 @@ def program(name: str, call: str) -> subprocess.Popen[bytes]:
     path = Path("/scratch") / name
     shutil.copy(os.path.realpath(sys.executable), path)
     return subprocess.Popen([path, "-c", f"import sys; sys.path.insert(0, {os.path.dirname(__file__)!r}); import leak; leak.{call}"],
-                            env={**os.environ, "PYTHONHOME": "/usr"})
+                            env={**os.environ, "PYTHONHOME": "/usr"}, stdout=subprocess.DEVNULL)
 
 
 def touched(size: int) -> mmap.mmap:

@@ -10,6 +10,7 @@ from typing import Any
 from matplotlib import dates
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.transforms import Bbox
 
 from memtriage.report.picture import Mark, Picture
 from memtriage.wording import duration, size
@@ -86,9 +87,9 @@ def gaps(every: Sequence[Any], picture: Picture, points: float) -> None:
             continue
         start, end = picture.times[place - 1], picture.times[place + 1]
         for axis in every:
-            axis.axvspan(*moments([start, end]), facecolor="white", edgecolor="#9aa5b0", hatch="xx", linewidth=0, zorder=1, alpha=0.35)
-        if end - start > 0.035 * (last - first):
-            every[0].text((start + end) / 2 / 86400, _total(picture) * 0.5, f"no samples, {duration(end - start)}", rotation=90, ha="center",
+            axis.axvspan(*moments([start, end]), facecolor="white", linewidth=0, zorder=1)
+        if end - start > 0.03 * (last - first):
+            every[0].text((start + end) / 2 / 86400, _total(picture) * 0.5, f"no samples for {duration(end - start)}", rotation=90, ha="center",
                           va="center", fontsize=points, color="#5a6672", zorder=4)
 
 
@@ -122,50 +123,68 @@ def merged(found: Sequence[Mark], span: tuple[float, float]) -> list[Mark]:
             for group in groups]
 
 
-def marks(every: Sequence[Any], found: Sequence[Mark], lanes: Sequence[int], points: float) -> None:
-    """A line through all panels, and its words above the ceiling."""
+def marks(every: Sequence[Any], found: Sequence[Mark], lanes: Sequence[Any], points: float) -> None:
+    """A line through all panels, and its words above the ceiling where ``lanes`` has a row for them."""
     look = {"oom": (INK, "solid", 2.4), "alarm": (ALARM, (0, (5, 2)), 2.2), "boot": (INK, (0, (1, 1.5)), 2.2), "recorder": ("#5a6672",
             (0, (1, 3)), 1.4)}
     axis = every[0]
     height = axis.get_window_extent().height / axis.figure.dpi
-    low, high = axis.get_xlim()
     for mark, lane in zip(found, lanes):
         colour, style, width = look.get(mark.kind, look["recorder"])
         at = mark.at / 86400
         for panel in every:
             panel.axvline(at, color="white", linewidth=width + 2, zorder=6.5, alpha=0.8)
             panel.axvline(at, color=colour, linewidth=width, linestyle=style, zorder=7)
-        if lane < 0:
+        if lane is None:
             continue
-        level = 1 + (0.06 + 0.3 * lane) / height
+        level = 1 + (0.06 + 0.3 * lane.row) / height
         axis.plot([at, at], [1, level + 0.01], transform=axis.get_xaxis_transform(), color=colour, linewidth=width, clip_on=False, zorder=7)
-        right = (at - low) / (high - low) > 0.5
-        axis.text(at, level, f"{mark.words} " if right else f" {mark.words}", transform=axis.get_xaxis_transform(), fontsize=points,
-                  ha="right" if right else "left", va="bottom", color=colour, fontweight="bold", zorder=8)
+        axis.text(at, level, f"{mark.words} " if lane.left else f" {mark.words}", transform=axis.get_xaxis_transform(), fontsize=points,
+                  ha="right" if lane.left else "left", va="bottom", color=colour, fontweight="bold", zorder=8)
 
 
-def said(axis: Any, picture: Picture, points: float) -> list[Any]:
-    """The names of the line and of the cone; returns the boxes they take."""
-    boxes = []
-    level = [(total - left, time) for total, left, time in zip(picture.total, picture.available, picture.times)
+def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> list[Any]:
+    """The names of the line and of the cone; returns all boxes that other words must not meet: these, the line itself, the marks."""
+    renderer = axis.figure.canvas.get_renderer()
+    known = [(time / 86400, total - left) for total, left, time in zip(picture.total, picture.available, picture.times)
              if total is not None and left is not None]
-    first, last = limits(picture)
-    if level:
-        # Where the line lies low there is room above it, which is what the words are about.
-        early = [pair for pair in level if pair[1] <= first + 0.4 * (last - first)] or level
-        height = min(0.9 * _total(picture), max(pair[0] for pair in early))
-        text = axis.annotate("available: what is above this line", (first / 86400, height), xytext=(8, 5), textcoords="offset points",
-                             fontsize=points, color=LINE, va="bottom", ha="left", zorder=8, fontweight="bold")
-        boxes.append(text)
+    line = [Bbox([[x - 3, y - 5], [x + 3, y + 5]]) for x, y in axis.transData.transform(_thinned(known, 240))] if known else []
+    low, high = axis.get_ylim()[0], axis.get_window_extent(renderer)
+    walls = [Bbox([[x - 3, high.y0], [x + 3, high.y1]]) for x, _ in axis.transData.transform([(mark.at / 86400, low) for mark in marks])] \
+        if marks else []
+    boxes: list[Any] = [*line, *walls]
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
-        spread = f"\n{duration(max(0, found.low - found.start))} to " + (duration(found.high - found.start) if found.high else "open")
-        text = axis.text((last - 0.005 * (last - first)) / 86400, _total(picture) * 0.04, until + spread, fontsize=points, fontweight="bold",
+        spread = f"\n({duration(max(0, found.low - found.start))} to " + (f"{duration(found.high - found.start)})" if found.high else "open)")
+        right = limits(picture)[1] / 86400
+        text = axis.text(right, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold", linespacing=1.3,
                          ha="right", va="bottom", zorder=8, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
-        boxes.append(text)
-    renderer = axis.figure.canvas.get_renderer()
-    return [text.get_window_extent(renderer) for text in boxes]
+        boxes.append(text.get_window_extent(renderer))
+    if known:
+        text = axis.text(0, 0, "available: above this line", fontsize=points, color=LINE, ha="left", va="bottom", zorder=8, fontweight="bold")
+        size = text.get_window_extent(renderer)
+        spots = [(x, y) for x, y in axis.transData.transform(_thinned(known, 60))]
+        best = None
+        for x, y in spots:
+            over = max((box.y1 for box in line if x - 4 <= box.x1 and box.x0 <= x + size.width + 8), default=y)
+            here = Bbox.from_bounds(x + 4, over + 2, size.width, size.height)
+            if here.x1 > high.x1 or here.y1 > high.y1 - 2 or any(here.overlaps(box) for box in boxes):
+                continue
+            if best is None or over - y < best[0] - 1:
+                best = (over - y, here)
+        if best is None:
+            text.remove()
+        else:
+            text.set_position(axis.transData.inverted().transform((best[1].x0, best[1].y0)))
+            boxes.append(best[1])
+    return boxes
+
+
+def _thinned(pairs: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
+    """At most so many of them, and between two that lie apart some more: a line's path."""
+    step = max(1, len(pairs) // most)
+    return pairs[::step]
 
 
 def pressure(axis: Any, picture: Picture, points: float) -> None:
@@ -176,9 +195,9 @@ def pressure(axis: Any, picture: Picture, points: float) -> None:
 
 def swap(axis: Any, picture: Picture, points: float) -> None:
     most = max((value for value in picture.swap_used if value), default=1.0)
-    _panel(axis, picture, f"swap used, at most {size(most)}", points, [(picture.swap_used, "#9aabba")], math.inf, 1.0)
+    _panel(axis, picture, "swap used", points, [(picture.swap_used, "#9aabba")], math.inf, 1.0)
     axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: size(value) if value else "0"))
-    axis.set_yticks([0, axis.get_ylim()[1]])
+    axis.set_yticks([0, most])
 
 
 def _panel(axis: Any, picture: Picture, words: str, points: float, series: list[tuple[list[float | None], str]], most: float,
@@ -211,7 +230,7 @@ def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     first, last = (datetime.datetime.fromtimestamp(moment, zone) for moment in (picture.times[0], picture.times[-1]))
     same = first.date() == last.date()
     words = f"{first:%Y-%m-%d %H:%M} to {last:%H:%M}" if same else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
-    axis.figure.text(0.985, 0.012, f"{words} {last.tzname()}", ha="right", va="bottom", fontsize=points - 3, color="#4a5662")
+    axis.figure.text(0.985, 0.008, f"{words} {last.tzname()}", ha="right", va="bottom", fontsize=points - 2, color="#4a5662")
 
 
 def _zone(moment: float) -> Any:

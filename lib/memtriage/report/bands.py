@@ -14,6 +14,7 @@ LEAST = 0.03
 """A band below this share of memory at all times is part of the rest."""
 ALWAYS = ("p.page_cache", "p.shmem", "p.unaccounted")
 """Shown where they are known, however small: somebody will ask."""
+SLAB = ("p.slab_reclaimable", "p.slab_unreclaimable", "p.slab")
 NAMES = {"p.page_cache": "page cache", "p.shmem": "shared memory", "p.free": "free", "p.unaccounted": "no counter explains",
          "rest": "everything else", "o.anon": "other processes", "o.slab": "other slab"}
 
@@ -28,19 +29,28 @@ def words(key: str) -> str:
     return NAMES.get(key) or diagnosis.WORDS.get(name, clean(name, 24))
 
 
-def split(frame: Frame, page: int) -> dict[str, float]:
-    """Every byte of memory at one moment by its holder. Keys of a row, and ``o.anon`` and ``o.slab`` for what is in none of these."""
+def split(frame: Frame, page: int, whole: str | None = None) -> dict[str, float]:
+    """Every byte of memory at one moment by its holder. Keys of a row, and ``o.anon`` and ``o.slab`` for what is in none of these.
+
+    ``whole``: a part that is not to be divided, since it is itself to blame and nobody in it.
+    """
     row = frame.row
     total = row["total"] * 1024.0
-    found = {key: value * 1024.0 for key, value in row.items() if key.startswith("p.") and key not in ("p.anon",) and not
-             key.startswith("p.slab")}
-    slab = sum(row.get(key, 0) for key in ("p.slab_reclaimable", "p.slab_unreclaimable", "p.slab")) * 1024.0
+    found = {key: value * 1024.0 for key, value in row.items() if key.startswith("p.") and key != "p.anon" and not key.startswith("p.slab")}
+    slab = sum(row.get(key, 0) for key in SLAB if key != whole) * 1024.0
     caches = {key: value * float(page) for key, value in row.items() if key.startswith("c.")}
+    if whole in SLAB:
+        found[whole] = row.get(whole, 0) * 1024.0
+        other = whole == "p.slab_unreclaimable"
+        caches = {key: value for key, value in caches.items() if key[2:] in frame.caches and frame.caches[key[2:]].reclaimable == other}
     found.update(_within(caches, slab, "o.slab"))
     # A group's own pages where the source tells them from what it shares; else all it has, as far as there is so much.
     groups = {key: frame.anon.get(key[2:], value) * float(page) for key, value in row.items() if key.startswith("g.")}
     anon = row["p.anon"] * 1024.0 if "p.anon" in row else max(0.0, min(sum(groups.values()), total - sum(found.values())))
-    found.update(_within(groups, anon, "o.anon"))
+    if whole == "p.anon":
+        found[whole] = anon
+    else:
+        found.update(_within(groups, anon, "o.anon"))
     found["p.unaccounted"] = max(0.0, found.get("p.unaccounted", 0.0))
     over = sum(found.values()) - total
     if over > 0:  # counters that overlap: what is free is sure, the others give way alike
@@ -64,8 +74,10 @@ def stack(frames: Sequence[Frame | None], page: int, culprit: str | None) -> lis
 
     A moment at which the caches or the processes could not be seen has ``None`` in every band, as its column cannot be divided.
     """
-    columns = [split(frame, page) if frame is not None and not _blind(frame, frames) else None for frame in frames]
+    columns = [split(frame, page, culprit) if frame is not None and not _blind(frame, frames) else None for frame in frames]
     known = [column for column in columns if column is not None]
+    if not known:
+        return []
     totals = [frame.row["total"] * 1024.0 for frame in frames if frame is not None]
     chosen = _chosen(known, max(totals, default=1.0), culprit)
     order = sorted(chosen, key=lambda key: (_place(key, culprit), -max(column.get(key, 0.0) for column in known)))
@@ -87,7 +99,8 @@ def _blind(frame: Frame, frames: Sequence[Frame | None]) -> bool:
 def _place(key: str, culprit: str | None) -> int:
     if key == culprit:
         return 0
-    return {"p.unaccounted": 4, "p.shmem": 5, "p.page_cache": 6, "p.free": 7}.get(key, {"c.": 1, "g.": 3}.get(key[:2], 2))
+    return {"p.unaccounted": 4, "p.shmem": 5, "p.page_cache": 6, "p.free": 7, "o.slab": 1, "o.anon": 3, "p.anon": 3}.get(
+        key, {"c.": 1, "g.": 3}.get(key[:2], 2))
 
 
 def _chosen(columns: Sequence[Mapping[str, float]], total: float, culprit: str | None) -> set[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-COLUMNS = 420
-"""Stretches of time, each of which gives its first and last moment and its extremes: a column is two or three pixels wide."""
+COLUMNS = 270
+"""Stretches of time, each of which gives its first and last moment and its extremes: a column is four pixels wide."""
 
 
 def places(times: Sequence[float], series: Sequence[Sequence[int]], always: Sequence[int] = (), columns: int = COLUMNS) -> list[int]:

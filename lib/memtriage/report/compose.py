@@ -99,7 +99,7 @@ def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict) 
         return Moment(place, screen.sentences(answer), [
             Row(("  " if row.level else "") + row.words, float(row.size), _is_culprit(row.level, row.key, row.words, found.key))
             for row in answer.ledger if row.size * 500 >= answer.now.memory.book.total])
-    parts = sorted(bands.split(frame, history.page).items(), key=lambda item: (item[0] == "p.free", -item[1]))
+    parts = sorted(bands.split(frame, history.page, found.key).items(), key=lambda item: (item[0] == "p.free", -item[1]))
     left, total = frame.row["available"] * 1024.0, frame.row["total"] * 1024.0
     return Moment(place, [f"{size(left)} of {size(total)} could still be had, {left / total:.1%}."] if total else [],
                   [Row(bands.words(key), value, key == found.key) for key, value in parts if value * 500 >= total])

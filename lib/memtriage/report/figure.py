@@ -56,8 +56,8 @@ def draw(figure: Any, picture: Picture) -> None:
     title = labels.wrapped(figure, picture.title or " ", LARGE, INCHES[0] - 0.5, True)[:2]
     marks = axes.merged(picture.marks, axes.limits(picture))
     lanes = labels.lanes(figure, marks, axes.limits(picture), SMALL) if marks else []
-    top = 0.4 * len(title) + 0.42 + 0.3 * (1 + max(lanes, default=-1)) + 0.12
-    unnamed_rows = 0.36
+    top = 0.4 * len(title) + 0.42 + 0.3 * (1 + max((lane.row for lane in lanes if lane is not None), default=-1)) + 0.12
+    unnamed_rows = 0.62
     heights = [1.0] + [0.17] * len(below)
     bottom = 0.55 + unnamed_rows
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.12, left=0.095, right=0.985,
@@ -75,7 +75,7 @@ def draw(figure: Any, picture: Picture) -> None:
     axes.times([main, *others], picture, SMALL)
     axes.cone(main, picture, MIDDLE, CULPRIT)
     axes.marks([main, *others], marks, lanes, SMALL)
-    boxes = axes.said(main, picture, SMALL)
+    boxes = axes.said(main, picture, marks, SMALL)
     left = labels.bands(main, picture, colours, boxes, MIDDLE, CULPRIT)
     _legend(figure, left, colours)
 
@@ -110,7 +110,7 @@ def _stack(axis: Any, picture: Picture) -> dict[str, tuple[str, str]]:
         upper = _over(floor, band)
         axis.fill_between(when, floor, upper, facecolor=look[0], hatch=look[1] or None, edgecolor="#8795a3" if look[1] else "none",
                           linewidth=0.0, zorder=2)
-        axis.plot(when, upper, color="white", linewidth=0.9, zorder=2.5, solid_joinstyle="round")
+        axis.plot(when, upper, color="white", linewidth=0.8, zorder=2.5, solid_joinstyle="round")
         floor = upper
     return colours
 
@@ -126,7 +126,7 @@ def _legend(figure: Any, left: list[Band], colours: dict[str, tuple[str, str]]) 
     handles = [Patch(facecolor=colours[band.key][0], hatch=colours[band.key][1] or None, edgecolor="#8795a3", linewidth=0.6,
                      label=band.words) for band in left[:6]]
     while handles:
-        found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.0), ncols=len(handles), fontsize=SMALL - 1,
+        found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.028), ncols=len(handles), fontsize=SMALL - 1,
                               frameon=False, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.2)
         if found.get_window_extent(figure.canvas.get_renderer()).width <= figure.bbox.width * 0.985 or len(handles) == 1:
             return

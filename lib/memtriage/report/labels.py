@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.transforms import Bbox
 
+from memtriage.record import NamedTuple
 from memtriage.report.axes import moments
 from memtriage.report.picture import Band, Mark, Picture
 
@@ -31,27 +32,39 @@ def wrapped(figure: Any, words: str, points: float, inches: float, bold: bool) -
     return lines
 
 
-def lanes(figure: Any, marks: Sequence[Mark], span: tuple[float, float], points: float) -> list[int]:
-    """In which row above the picture each mark's words stand, so that none meets another; -1: in none of three."""
+class Lane(NamedTuple):
+    """Where a mark's words stand: in which row above the picture, and whether to the left of their line."""
+
+    row: int
+    left: bool
+
+
+def lanes(figure: Any, marks: Sequence[Mark], span: tuple[float, float], points: float) -> list[Lane | None]:
+    """A place for each mark's words such that none meets another or another's line; ``None`` where there is none in three rows."""
     room = 0.89 * figure.get_figwidth()
-    taken: list[list[tuple[float, float]]] = [[], [], []]
+    taken: list[tuple[int, float, float, float]] = []
+    """Row, left and right edge, and where the line is: it runs from the picture up to the row."""
     order = sorted(range(len(marks)), key=lambda at: ({"oom": 0, "alarm": 1, "boot": 2}.get(marks[at].kind, 3), marks[at].at))
-    found = [-1] * len(marks)
+    found: list[Lane | None] = [None] * len(marks)
     for at in order:
-        mark = marks[at]
-        place = (mark.at - span[0]) / (span[1] - span[0])
-        wide = width(figure, f" {mark.words} ", points, True)
-        start = place * room - (wide if place > 0.5 else 0)
-        for lane, row in enumerate(taken):
-            if all(start + wide <= left or start >= right for left, right in row):
-                row.append((start, start + wide))
-                found[at] = lane
-                break
+        place = (marks[at].at - span[0]) / (span[1] - span[0]) * room
+        wide = width(figure, f" {marks[at].words} ", points, True)
+        for row in range(3):
+            for left in (True, False) if place > 0.6 * room else (False, True):
+                begin = place - wide if left else place
+                if begin < -0.6 or begin + wide > room + 0.1:
+                    continue
+                free = all(not (row == other and begin < right and begin + wide > start)
+                           and not (row < other and begin - 0.05 < line < begin + wide + 0.05)
+                           and not (row > other and start - 0.05 < place < right + 0.05) for other, start, right, line in taken)
+                if free and found[at] is None:
+                    found[at] = Lane(row, left)
+                    taken.append((row, begin, begin + wide, place))
     return found
 
 
 def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxes: list[Any], points: float, strong: str) -> list[Band]:
-    """Names each band where it is thick enough; the culprit always. Returns those that could not be named."""
+    """Names each band where it is thick enough, along its slope if need be; the culprit always. Returns those that have no name yet."""
     left = []
     edges = _edges(axis, picture)
     order = sorted(picture.bands, key=lambda band: (not band.culprit, -max((value for value in band.values if value is not None), default=0)))
@@ -89,14 +102,15 @@ def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upp
     across = [axis.transData.transform((time, 0))[0] for time in moments(picture.times)]
     renderer = axis.figure.canvas.get_renderer()
     dark = _lightness(colour) < 0.5
-    for size in ((points + 3, points, points - 3) if band.culprit else (points, points - 2, points - 4)):
-        for words in dict.fromkeys(("\n".join(lines), lines[0])):
+    for size in ((points + 3, points, points - 2.5) if band.culprit else (points, points - 2, points - 3.5)):
+        for words in dict.fromkeys(("\n".join(lines), ", ".join(lines))):
             text = axis.text(0, 0, words, fontsize=size, ha="center", va="center", zorder=8, color="white" if dark else "#1d2733",
-                             fontweight="bold" if band.culprit else "normal")
+                             fontweight="bold" if band.culprit else "normal", rotation_mode="anchor")
             box = text.get_window_extent(renderer)
-            spot = _spot(across, lower, upper, box.width + 10, box.height + 3, boxes)
+            spot = _spot(across, lower, upper, box.width + 10, box.height + 2, boxes)
             if spot is not None:
-                text.set_position(axis.transData.inverted().transform(spot))
+                text.set_position(axis.transData.inverted().transform(spot[:2]))
+                text.set_rotation(spot[2])
                 boxes.append(text.get_window_extent(renderer))
                 return True
             text.remove()
@@ -108,28 +122,43 @@ def _lightness(colour: str) -> float:
     return 0.3 * red + 0.59 * green + 0.11 * blue
 
 
-def _spot(across: list[float], lower: list[float], upper: list[float], wide: float, high: float, boxes: list[Any]) -> tuple[float, float] | None:
-    """The middle of the roomiest place in the band for a box of this size that meets no other."""
-    best: tuple[float, float, float] | None = None
-    step = max(1, len(across) // 160)
-    for start in range(0, len(across), step):
-        stop = start
-        bottom, top = -math.inf, math.inf
-        while stop < len(across) and across[stop] - across[start] < wide:
-            if math.isnan(upper[stop]) or math.isnan(lower[stop]):
-                break
-            bottom, top = max(bottom, lower[stop]), min(top, upper[stop])
+def _spot(across: list[float], lower: list[float], upper: list[float], wide: float, high: float,
+          boxes: list[Any]) -> tuple[float, float, float] | None:
+    """The middle of the roomiest place in the band for a box of this size that meets no other, and its angle in degrees.
+
+    Level where that fits, else along the band.
+    """
+    best: tuple[float, float, float, float] | None = None
+    count = len(across)
+    step = max(1, count // 90)
+    stop = 0
+    for start in range(0, count, step):
+        while stop < count and across[stop] - across[start] < wide:
             stop += 1
-        if stop >= len(across) or math.isnan(upper[stop]) or across[stop] - across[start] > 2.5 * wide:
+        if stop >= count or across[stop] - across[start] > 2.5 * wide:
             continue
-        bottom, top = max(bottom, lower[stop]), min(top, upper[stop])
-        room = top - bottom - high
-        if room < 0 or (best is not None and room <= best[0]):
+        inner = max(1, (stop - start) // 24)
+        places = [*range(start, stop, inner), stop]
+        middles = [(lower[at] + upper[at]) / 2 for at in places]
+        if any(math.isnan(middle) for middle in middles):
             continue
-        middle = (across[start] + wide / 2, (bottom + top) / 2)
-        here = Bbox.from_bounds(middle[0] - wide / 2, middle[1] - high / 2, wide, high)
-        if not any(here.overlaps(other) for other in boxes):
-            best = (room, *middle)
+        slope = (middles[-1] - middles[0]) / (across[stop] - across[start])
+        for lean in (0.0, slope) if abs(slope) > 0.02 else (0.0,):
+            if abs(lean) > 0.6:
+                continue
+            bottom = max(lower[at] - lean * (across[at] - across[start]) for at in places)
+            top = min(upper[at] - lean * (across[at] - across[start]) for at in places)
+            room = top - bottom - high * math.hypot(1, lean)
+            worth = room - (200.0 if lean else 0.0)
+            if room < 0 or (best is not None and worth <= best[0]):
+                continue
+            middle = (across[start] + wide / 2, (bottom + top) / 2 + lean * wide / 2)
+            tall = high + abs(lean) * wide
+            here = Bbox.from_bounds(middle[0] - wide / 2, middle[1] - tall / 2, wide, tall)
+            if lean and not any(here.overlaps(other) for other in boxes):
+                best = (worth, *middle, math.degrees(math.atan(lean)))
+            elif not lean and not any(here.overlaps(other) for other in boxes):
+                best = (worth, *middle, 0.0)
     return best[1:] if best is not None else None
 
 

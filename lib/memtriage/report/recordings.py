@@ -15,7 +15,7 @@ from memtriage import accounting, diagnosis, exhaustion, following, recorded, su
 from memtriage.procfs import dentry_state, files, inode_nr, meminfo, oom_report, osrelease, pressure, slab_aliases, slabinfo, sockstat
 from memtriage.procfs import vmstat, zoneinfo
 from memtriage.procfs.pid import stat, statm
-from memtriage.recording import Recording, Sample, Unreadable, payload
+from memtriage.recording import Process, Recording, Sample, Unreadable, payload
 from memtriage.recording.scan import Entry
 from memtriage.report import choose
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
@@ -101,7 +101,7 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     base = span.start
     part = slice(span.start, span.stop)
     chosen = [base + place for place in choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges])]
-    unknown = [place for place in span if skimmed.free[place] < 0]
+    unknown = [place for place, free in enumerate(skimmed.free[part], base) if free < 0]
     chosen = sorted({*chosen, *unknown[:: max(1, len(unknown) // choose.COLUMNS)]})
     say("unpacking what is shown", 0.3)
     frames = _frames(path, skimmed, chosen, times, base)
@@ -120,18 +120,22 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
 
 
 def _clock(skimmed: Skimmed, span: range) -> array[float]:
-    """Seconds since 1970 that never go back: within a boot by the clock that nobody sets, from that boot's last sample backwards."""
-    real, boot, first = skimmed.real, skimmed.boot, skimmed.first
-    times = array("d", bytes(8 * len(span)))
-    offset = 0
-    for place in reversed(span):
-        if place == span[-1] or first[place + 1] or boot[place + 1] < boot[place]:
-            offset = real[place] - boot[place]
-        times[place - span.start] = (boot[place] + offset) / 1e9
-    for place in range(1, len(times)):
-        if times[place] < times[place - 1]:  # a clock set back while the recorder did not run
-            times[place] = times[place - 1]
+    """Seconds since 1970 that never go back: within a boot by the clock that nobody sets, from that run's last sample backwards."""
+    real, boot = skimmed.real, skimmed.boot
+    times = array("d")
+    edges = [span.start, *(place for place in _runs(skimmed, span)), span.stop]
+    for begin, end in zip(edges, edges[1:]):
+        offset = real[end - 1] - boot[end - 1]
+        if times and (boot[begin] + offset) / 1e9 < times[-1]:  # a clock set back while the recorder did not run
+            offset = int(times[-1] * 1e9) + 1_000_000_000 - boot[begin]
+        times.extend([(moment + offset) / 1e9 for moment in boot[begin:end]])
     return times
+
+
+def _runs(skimmed: Skimmed, span: range) -> list[int]:
+    """Where the recorder was started anew."""
+    return [place for place in skimmed.odd if span.start < place < span.stop
+            and (skimmed.first[place] or skimmed.boot[place] < skimmed.boot[place - 1])]
 
 
 def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tuple[int, Gap]], tuple[int, int]]:
@@ -141,14 +145,16 @@ def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tupl
     lost = holes = 0
     seq, interval, first, boot = skimmed.seq, skimmed.interval, skimmed.first, skimmed.boot
     base = span.start
-    for place in range(span.start + 1, span.stop):
-        seconds = times[place - base] - times[place - base - 1]
-        missing = seq[place] - seq[place - 1] - 1
-        if not first[place] and not missing and seconds * 1000 <= SLACK * max(interval[place], interval[place - 1]):
+    for place in skimmed.odd:
+        if not base < place < span.stop:
             continue
-        lost += 0 if first[place] else missing
+        seconds = times[place - base] - times[place - base - 1]
+        missing = 0 if first[place] or boot[place] < boot[place - 1] else seq[place] - seq[place - 1] - 1
+        if not missing and seconds * 1000 <= SLACK * max(interval[place], interval[place - 1]):
+            continue
+        lost += missing
         holes += 1
-        if seconds >= least and seconds * 1000 > SLACK * min(interval[place], interval[place - 1]):
+        if seconds >= least:
             found.append((place, Gap(times[place - base - 1], times[place - base], boot[place] < boot[place - 1])))
     found.sort(key=lambda one: one[1].start - one[1].end)
     return sorted(found[:MOST_GAPS]), (lost, holes)
@@ -182,7 +188,8 @@ class Reader:
     def __init__(self) -> None:
         self._links: tuple[bytes, dict[str, str]] = (b"", {})
         self._caches: dict[tuple[bool, float | None], exhaustion.Cache] = {}
-        self._processes: dict[bytes, tuple[str, int]] = {}
+        self._processes: dict[bytes, tuple[str, int, int]] = {}
+        self._lines: dict[bytes, list[slabinfo.Cache]] = {}
 
     def frame(self, sample: Sample, time: float) -> Frame:
         """Raises :class:`~memtriage.procfs.files.ProcfsError` where meminfo cannot be judged."""
@@ -205,25 +212,41 @@ class Reader:
         programs, anon = self._programs(sample)
         dentries = _maybe(sample, "sys/fs/dentry-state", dentry_state.parse)
         inodes = _maybe(sample, "sys/fs/inode-nr", inode_nr.parse)
-        events = _maybe(sample, "vmstat", vmstat.parse)
+        events = _maybe(sample, "vmstat", _counted)
         memory = survey.Memory(info, book, book.total, available, estimated, None)
         return following.Now(memory, page, self._slab(sample, page), programs, dentries, inodes, events.values if events else {}), anon
 
     def _slab(self, sample: Sample, page: int) -> survey.Slab:
         try:
-            info = recorded.value(sample, "slabinfo", slabinfo.parse)
+            known_caches = self._parsed(recorded.data(sample, "slabinfo"))
         except files.ProcfsError as error:
             return survey.Slab([], error, [])
         links = self._aliases(sample)
         caches = []
-        for cache in info.caches:
+        for cache in known_caches:
             size = cache.footprint(page)
             if size < following.CACHE:
                 continue
             target = links.get(cache.name, "")
             known = slab_aliases.reclaim_account(target) if target.startswith(":") else diagnosis.reclaimable_by_name(cache.name)
             caches.append(diagnosis.Cache(cache.name, size, known, (), cache.active_objs))
-        return survey.Slab(sorted(caches, key=lambda cache: (-cache.size, cache.name)), None, info.odd)
+        return survey.Slab(sorted(caches, key=lambda cache: (-cache.size, cache.name)), None, [])
+
+    def _parsed(self, data: bytes) -> list[slabinfo.Cache]:
+        """A table line by line: most of them are as they were."""
+        head, _, rest = data.partition(b"\n")
+        head += b"\n"
+        slabinfo.parse(head)
+        lines = self._lines
+        if len(lines) > 50000:
+            lines.clear()
+        found: list[slabinfo.Cache] = []
+        for line in rest.split(b"\n"):
+            caches = lines.get(line)
+            if caches is None:
+                caches = lines[line] = slabinfo.parse(head + line + b"\n").caches
+            found += caches
+        return found
 
     def _aliases(self, sample: Sample) -> dict[str, str]:
         source = sample.content.sources.get(_ALIASES)
@@ -236,27 +259,31 @@ class Reader:
         programs: dict[str, tuple[int, int]] = {}
         anon: dict[str, int] = {}
         known = self._processes
+        if len(known) > 50000:
+            known.clear()
         for process in sample.content.processes.values():
-            found = known.get(process.stat)
+            key = process.stat + process.statm
+            found = known.get(key)
             if found is None:
-                try:
-                    one = stat.parse(process.stat)
-                except files.ProcfsError:
-                    continue
-                if len(known) > 20000:
-                    known.clear()
-                found = known[process.stat] = one.comm, one.rss_pages
-            name, rss = found
-            if rss <= 0:
-                continue
-            members, pages = programs.get(name, (0, 0))
-            programs[name] = members + 1, pages + rss
-            words = process.statm.split(None, 3)
-            try:
-                anon[name] = anon.get(name, 0) + statm.parse(process.statm).anon_pages if len(words) > 2 else anon.get(name, 0) + rss
-            except files.ProcfsError:
-                anon[name] = anon.get(name, 0) + rss
+                found = known[key] = _process(process)
+            name, rss, own = found
+            if rss > 0:
+                members, pages = programs.get(name, (0, 0))
+                programs[name] = members + 1, pages + rss
+                anon[name] = anon.get(name, 0) + own
         return programs, anon
+
+
+def _process(process: Process) -> tuple[str, int, int]:
+    """Name, resident pages and its own among these; no pages where that cannot be told."""
+    try:
+        one = stat.parse(process.stat)
+    except files.ProcfsError:
+        return "", 0, 0
+    try:
+        return one.comm, one.rss_pages, statm.parse(process.statm).anon_pages
+    except files.ProcfsError:
+        return one.comm, one.rss_pages, one.rss_pages
 
 
 def _more(sample: Sample, now: following.Now) -> dict[str, int]:
@@ -272,6 +299,11 @@ def _more(sample: Sample, now: following.Now) -> dict[str, int]:
     if "oom_kill" in now.events:
         found["oom_kill"] = now.events["oom_kill"]
     return found
+
+
+def _counted(data: bytes) -> vmstat.Vmstat:
+    """Of its two hundred lines those that are used here."""
+    return vmstat.parse(b"".join(line + b"\n" for line in data.split(b"\n") if line.startswith((b"pgscan_", b"slabs_", b"oom_kill "))))
 
 
 def _maybe(sample: Sample, name: str, parse):  # type: ignore[no-untyped-def]
@@ -349,7 +381,7 @@ def _risen(low: Frame, high: Frame) -> bool:
 
 def _starts(skimmed: Skimmed, span: range, frames: dict[int, Frame]) -> list[tuple[int, bool]]:
     """Where the recorder was started anew, and whether the host had been."""
-    starts = [place for place in range(span.start + 1, span.stop) if skimmed.first[place] or skimmed.boot[place] < skimmed.boot[place - 1]]
+    starts = _runs(skimmed, span)
     places = sorted(frames)
     found = []
     for place in starts[-200:]:

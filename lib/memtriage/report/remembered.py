@@ -34,9 +34,12 @@ def read(path: str, start: float | None = None, end: float | None = None) -> His
     if not frames:
         raise Unusable(f"{path}: no sample between these times")
     gaps, events = _gaps(frames)
+    frames, limited = _whole(frames)
     notes = ["what the checks remember: a sample at each run, old ones thinned out"]
     if len({frame.boot for frame in frames}) > 1:
         notes.append("how long the host was off between two boots is not remembered")
+    if limited:
+        notes.append("what is available is that of a control group with a limit")
     return History("", PAGE, frames, gaps, events, notes)
 
 
@@ -50,6 +53,16 @@ def _frames(samples: list[Sample], written: float) -> list[Frame]:
         blind = ("" if known else "c") + ("" if any(key.startswith("g.") for key in sample.values) else "g")
         found.append(Frame(zero + sample.uptime, sample.boot, sample.uptime, sample.values, {}, known, blind))
     return found[::-1]
+
+
+def _whole(frames: list[Frame]) -> tuple[list[Frame], bool]:
+    """Where checks ran within a limited cgroup ``total`` is its limit; the parts are the host's, and what is drawn."""
+    found = []
+    for frame in frames:
+        parts = sum(value for key, value in frame.row.items() if key.startswith("p."))
+        whole = "p.unaccounted" in frame.row and parts > frame.row["total"] * 1.01
+        found.append(frame._replace(row={**frame.row, "total": parts}) if whole else frame)
+    return found, any(one is not other for one, other in zip(found, frames))
 
 
 def _gaps(frames: list[Frame]) -> tuple[list[Gap], list[Event]]:

@@ -7,11 +7,12 @@ left to whoever unpacks a record as a whole.
 
 from __future__ import annotations
 
+import bisect
 import os
 import struct
 import zlib
 from array import array
-from collections.abc import Iterator
+from typing import Tuple
 
 from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
@@ -23,10 +24,11 @@ BLOCK = 4 * 1024 * 1024
 ENOUGH = 192
 """Bytes of the inflated payload that are wanted."""
 _HEAD = struct.Struct("<8sQqqIIIIIBBH")
-_ITEM = struct.Struct("<BBiII")
-_COUNTS = struct.Struct("<II")
+_ITEM = struct.Struct("<BBiII").unpack_from
+_COUNTS = struct.Struct("<II").unpack_from
 _WHOLE, _SAME, _CHANGED, _GONE = 0, 1, 2, 5
-Lines = tuple[bytes, bytes]
+_WRONG = (zlib.error, struct.error, IndexError, ValueError, OverflowError)
+Lines = Tuple[bytes, bytes]
 
 
 class Skimmed(NamedTuple):
@@ -43,6 +45,8 @@ class Skimmed(NamedTuple):
     """How many samples back the record lies that it leans on; 0: none."""
     free: array[int]
     available: array[int]
+    odd: list[int]
+    """Places of samples that are not the usual step behind the one before, among them the first."""
 
     def entry(self, handle: int, place: int) -> Entry | None:
         """The record as :mod:`memtriage.recording` knows it, if it is still there."""
@@ -83,78 +87,93 @@ def _whole_record(handle: int, name: bytes, begin: int, end: int) -> int:
     return end
 
 
-def _part(path: str, name: bytes, begin: int, end: int) -> list[array[int]]:
-    """The records that begin in ``begin`` to ``end``, in the order of the file."""
-    columns = [array("q") for _ in Skimmed._fields]
-    adds = [column.append for column in columns]
+def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]], list[int]]:
+    """The records that begin in ``begin`` to ``end``, in the order of the file; and the numbers of those not a usual step from the last.
+
+    One loop without calls: it is what a long recording costs.
+    """
+    columns = [array("q") for _ in range(9)]
+    add_seq, add_real, add_boot, add_offset, add_interval, add_first, add_base, add_free, add_available = (column.append for column in columns)
+    odd: list[int] = []
     known: dict[int, Lines | None] = {}
+    unpack, crc, align, mark, key, delta = _HEAD.unpack_from, zlib.crc32, layout.ALIGN, layout.MARK, layout.KEY, layout.DELTA
+    inflater, largest = zlib.decompressobj, layout.LARGEST
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    window = Window(handle)
+    offset, start, data, size = begin, begin, b"", 0
+    last_seq = last_boot = last_interval = 0
     try:
-        for offset, head, data in _records(handle, name, begin, end):
-            seq, kind, back = head[1], head[9], head[11]
-            if kind == layout.KEY:
+        while offset < end:
+            at = offset - start
+            if at + 512 > size:
+                start, at = offset, 0
+                data = os.pread(handle, BLOCK, offset)
+                size = len(data)
+                if size < align:
+                    break
+            head_end = at + align
+            if data[at : at + 4] != mark or int.from_bytes(data[at + 4 : at + 8], "little") != crc(data[at + 8 : head_end]):
+                offset = next_mark(window, offset + align, end)
+                continue
+            owner, seq, real, boot, stored, _, _, interval, _, kind, flags, back = unpack(data, at + 8)
+            if owner != name or stored > largest:
+                offset = next_mark(window, offset + align, end)
+                continue
+            place, offset = offset, offset + (align + stored + 63) // 64 * 64
+            if kind == delta:
+                base = known.get(seq - back)
+            elif kind == key:
                 known.clear()
-                lines, back = _first_lines(data, None), 0
+                base, back = None, 0
             else:
-                lines = _first_lines(data, known.get(seq - back))
+                continue
+            try:
+                lines = _first_lines(inflater(-15).decompress(data[head_end : head_end + (stored if stored < 448 else 448)], ENOUGH), base)
+            except _WRONG:
+                lines = None
             known[seq] = lines
-            free, available = _numbers(lines)
-            for add, value in zip(adds, (seq, head[2], head[3], offset, head[7], head[10] & 1, back, free, available)):
-                add(value)
+            add_seq(seq)
+            add_real(real)
+            add_boot(boot)
+            add_offset(place)
+            add_interval(interval)
+            add_first(flags & 1)
+            add_base(back)
+            if lines is None:
+                add_free(-1)
+                add_available(-1)
+            else:
+                free, available = lines
+                one, two = free[8:-3].strip(), available[13:-3].strip()
+                add_free(int(one) if free[:8] == b"MemFree:" and one.isdigit() and len(one) < 16 else -1)
+                add_available(int(two) if available[:13] == b"MemAvailable:" and two.isdigit() and len(two) < 16 else -1)
+            if seq - last_seq != 1 or flags & 1 or interval != last_interval or not 0 <= boot - last_boot <= interval * 1_500_000:
+                odd.append(seq)
+            last_seq, last_boot, last_interval = seq, boot, interval
     finally:
         os.close(handle)
-    return columns
+    return columns, odd
 
 
-def _records(handle: int, name: bytes, begin: int, end: int) -> Iterator[tuple[int, tuple[bytes, int, int, int, int, int, int, int, int, int,
-                                                                                         int, int], bytes]]:
-    """Every record with a sound head: its place, its head as it is, and the first bytes of its payload."""
-    offset, start, data = begin, begin, b""
-    unpack, crc, align, mark = _HEAD.unpack_from, zlib.crc32, layout.ALIGN, layout.MARK
-    window = Window(handle)
-    while offset < end:
-        at = offset - start
-        if at + align + 512 > len(data):
-            start, at = offset, 0
-            data = os.pread(handle, BLOCK, offset)
-            if len(data) < align:
-                return
-        if data[at : at + 4] == mark and data[at + 4 : at + 8] == crc(data[at + 8 : at + align]).to_bytes(4, "little"):
-            head = unpack(data, at + 8)
-            stored = head[4]
-            length = (align + stored + align - 1) // align * align
-            if head[0] == name and stored <= layout.LARGEST and offset + length <= end + layout.LARGEST:
-                if head[9] in (layout.KEY, layout.DELTA):
-                    yield offset, head, data[at + align : at + align + min(stored, 448)]
-                offset += length
-                continue
-        offset = next_mark(window, offset + align, end)
-
-
-def _first_lines(packed: bytes, base: Lines | None) -> Lines | None:
-    """The lines MemFree and MemAvailable of a payload, against those of the record it leans on."""
-    try:
-        raw = zlib.decompressobj(-15).decompress(packed, ENOUGH)
-        at = 0
-        while True:
-            width, how, _, _, length = _ITEM.unpack_from(raw, at)
-            at += 14 + (width or 2)
-            if how != _GONE:
-                break
-            at += length
-        if how == _WHOLE:
-            lines = raw[at:].split(b"\n", 3)
-            return (lines[1], lines[2]) if len(lines) == 4 and lines[0].startswith(b"MemTotal:") else None
-        if base is None or how == _SAME:
-            return base if how == _SAME else None
-        return _changed(raw, at, base)
-    except (zlib.error, struct.error, IndexError, ValueError, OverflowError):
-        return None
+def _first_lines(raw: bytes, base: Lines | None) -> Lines | None:
+    """The lines MemFree and MemAvailable of the beginning of a payload, against those of the record it leans on."""
+    width, how, _, _, length = _ITEM(raw)
+    at = 14 + (width or 2)
+    while how == _GONE:
+        at += length
+        width, how, _, _, length = _ITEM(raw, at)
+        at += 14 + (width or 2)
+    if how == _CHANGED:
+        return _changed(raw, at, base) if base is not None else None
+    if how == _WHOLE:
+        lines = raw[at:].split(b"\n", 3)
+        return (lines[1], lines[2]) if len(lines) == 4 and lines[0].startswith(b"MemTotal:") else None
+    return base if how == _SAME else None
 
 
 def _changed(raw: bytes, at: int, base: Lines) -> Lines | None:
     """``base`` with what a list of changed lines says of lines 1 and 2; see ``_apply`` in :mod:`memtriage.recording.payload`."""
-    count, whole = _COUNTS.unpack_from(raw, at)
+    count, whole = _COUNTS(raw, at)
     fronts = at + 8 + 2 * count
     spans = fronts + count
     tail = spans + 6 * whole
@@ -181,28 +200,23 @@ def _changed(raw: bytes, at: int, base: Lines) -> Lines | None:
     return free, available
 
 
-def _numbers(lines: Lines | None) -> tuple[int, int]:
-    """kB, or -1."""
-    if lines is None:
-        return -1, -1
-    free, available = lines
-    one, two = free[8:-3].strip(), available[13:-3].strip()
-    return (int(one) if free[:8] == b"MemFree:" and one.isdigit() and len(one) < 16 else -1,
-            int(two) if available[:13] == b"MemAvailable:" and two.isdigit() and len(two) < 16 else -1)
-
-
-def _ordered(parts: list[list[array[int]]]) -> Skimmed:
+def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
     """By number of the sample, each once. A ring that has gone round is in two pieces that only need to be swapped."""
-    columns = parts[0]
-    for part in parts[1:]:
-        for column, more in zip(columns, part):
-            column.extend(more)
+    columns, odd = parts[0]
+    for more, others in parts[1:]:
+        for column, rest in zip(columns, more):
+            column.extend(rest)
+        odd += others
     seq = columns[0]
-    breaks = [place for place in range(1, len(seq)) if seq[place] <= seq[place - 1]]
+    breaks = [place for place, (before, after) in enumerate(zip(seq, seq[1:]), 1) if after <= before]
     if len(breaks) == 1 and seq[-1] < seq[0]:
         columns = [column[breaks[0]:] + column[: breaks[0]] for column in columns]
     elif breaks:
         last = {number: place for place, number in enumerate(seq)}
         order = [last[number] for number in sorted(last)]
         columns = [array("q", [column[place] for place in order]) for column in columns]
-    return Skimmed(*columns)
+    seq = columns[0]
+    if len(breaks) > 1 or (breaks and seq[0] not in odd):
+        return Skimmed(*columns, list(range(len(seq))))
+    places = sorted({bisect.bisect_left(seq, number) for number in odd} | ({0} if seq else set()))
+    return Skimmed(*columns, [place for place in places if place < len(seq)])

@@ -178,7 +178,7 @@ def _unit(values: freetext.Free, text: bytes) -> float:
     if not values.plain:
         return 1.0
     resident = share = 0.0
-    for line in text.split(b"\n")[:3000]:
+    for line in text.partition(b"\nslabinfo - version")[0].split(b"\n")[:3000]:
         words = line.split(None, 10)
         if len(words) > 10 and words[1].isdigit() and words[5].isdigit():
             try:
