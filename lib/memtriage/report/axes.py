@@ -140,11 +140,12 @@ def marks(every: Sequence[Any], found: Sequence[Mark], lanes: Sequence[Any], poi
         level = 1 + (0.06 + 0.3 * lane.row) / height
         axis.plot([at, at], [1, level + 0.01], transform=axis.get_xaxis_transform(), color=colour, linewidth=width, clip_on=False, zorder=7)
         axis.text(at, level, f"{mark.words} " if lane.left else f" {mark.words}", transform=axis.get_xaxis_transform(), fontsize=points,
-                  ha="right" if lane.left else "left", va="bottom", color=colour, fontweight="bold", zorder=8)
+                  ha="right" if lane.left else "left", va="bottom", color=colour, fontweight="bold", zorder=8,
+                  bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})
 
 
-def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> list[Any]:
-    """The names of the line and of the cone; returns all boxes that other words must not meet: these, the line itself, the marks."""
+def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> tuple[list[Any], list[Any]]:
+    """The names of the line and of the cone; returns the boxes that other words must not meet: these and the line itself; then the marks."""
     renderer = axis.figure.canvas.get_renderer()
     known = [(time / 86400, total - left) for total, left, time in zip(picture.total, picture.available, picture.times)
              if total is not None and left is not None]
@@ -152,7 +153,7 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> l
     low, high = axis.get_ylim()[0], axis.get_window_extent(renderer)
     walls = [Bbox([[x - 3, high.y0], [x + 3, high.y1]]) for x, _ in axis.transData.transform([(mark.at / 86400, low) for mark in marks])] \
         if marks else []
-    boxes: list[Any] = [*line, *walls]
+    boxes: list[Any] = line[:]
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
@@ -166,10 +167,11 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> l
         size = text.get_window_extent(renderer)
         spots = [(x, y) for x, y in axis.transData.transform(_thinned(known, 60))]
         best = None
+        end = spots[-1][0]
         for x, y in spots:
             over = max((box.y1 for box in line if x - 4 <= box.x1 and box.x0 <= x + size.width + 8), default=y)
             here = Bbox.from_bounds(x + 4, over + 2, size.width, size.height)
-            if here.x1 > high.x1 or here.y1 > high.y1 - 2 or any(here.overlaps(box) for box in boxes):
+            if here.x1 > end or here.y1 > high.y1 - 2 or any(here.overlaps(box) for box in (*boxes, *walls)):
                 continue
             if best is None or over - y < best[0] - 1:
                 best = (over - y, here)
@@ -178,7 +180,7 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> l
         else:
             text.set_position(axis.transData.inverted().transform((best[1].x0, best[1].y0)))
             boxes.append(best[1])
-    return boxes
+    return boxes, walls
 
 
 def _thinned(pairs: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:

@@ -75,8 +75,8 @@ def draw(figure: Any, picture: Picture) -> None:
     axes.times([main, *others], picture, SMALL)
     axes.cone(main, picture, MIDDLE, CULPRIT)
     axes.marks([main, *others], marks, lanes, SMALL)
-    boxes = axes.said(main, picture, marks, SMALL)
-    left = labels.bands(main, picture, colours, boxes, MIDDLE, CULPRIT)
+    boxes, walls = axes.said(main, picture, marks, SMALL)
+    left = labels.bands(main, picture, colours, boxes, walls, MIDDLE, CULPRIT)
     _legend(figure, left, colours)
 
 

@@ -40,13 +40,15 @@ class Lane(NamedTuple):
 
 
 def lanes(figure: Any, marks: Sequence[Mark], span: tuple[float, float], points: float) -> list[Lane | None]:
-    """A place for each mark's words such that none meets another or another's line; ``None`` where there is none in three rows."""
+    """A place for each mark's words such that none meets another or, if that can be, another's line; ``None``: no room in three rows."""
     room = 0.89 * figure.get_figwidth()
     taken: list[tuple[int, float, float, float]] = []
     """Row, left and right edge, and where the line is: it runs from the picture up to the row."""
     order = sorted(range(len(marks)), key=lambda at: ({"oom": 0, "alarm": 1, "boot": 2}.get(marks[at].kind, 3), marks[at].at))
     found: list[Lane | None] = [None] * len(marks)
-    for at in order:
+    for at, strict in [*((at, True) for at in order), *((at, False) for at in order)]:
+        if found[at] is not None:
+            continue
         place = (marks[at].at - span[0]) / (span[1] - span[0]) * room
         wide = width(figure, f" {marks[at].words} ", points, True)
         for row in range(3):
@@ -55,15 +57,16 @@ def lanes(figure: Any, marks: Sequence[Mark], span: tuple[float, float], points:
                 if begin < -0.6 or begin + wide > room + 0.1:
                     continue
                 free = all(not (row == other and begin < right and begin + wide > start)
-                           and not (row < other and begin - 0.05 < line < begin + wide + 0.05)
-                           and not (row > other and start - 0.05 < place < right + 0.05) for other, start, right, line in taken)
+                           and not (strict and row < other and begin - 0.05 < line < begin + wide + 0.05)
+                           and not (strict and row > other and start - 0.05 < place < right + 0.05) for other, start, right, line in taken)
                 if free and found[at] is None:
                     found[at] = Lane(row, left)
                     taken.append((row, begin, begin + wide, place))
     return found
 
 
-def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxes: list[Any], points: float, strong: str) -> list[Band]:
+def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxes: list[Any], walls: list[Any], points: float,
+          strong: str) -> list[Band]:
     """Names each band where it is thick enough, along its slope if need be; the culprit always. Returns those that have no name yet."""
     left = []
     edges = _edges(axis, picture)
@@ -76,7 +79,9 @@ def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxe
         if band.culprit:
             growth = picture.title[len(band.words):].strip() if picture.title.startswith(band.words) else ""
             lines = [band.words, growth] if growth else [band.words]
-        if not _name(axis, picture, lines, lower, upper, boxes, points, band, colours[band.key][0]):
+        look = colours[band.key][0]
+        if not (_name(axis, picture, lines, lower, upper, boxes, walls, points, band, look)
+                or _name(axis, picture, lines, lower, upper, boxes, [], points, band, look)):
             if band.culprit:
                 _point_at(axis, picture, "\n".join(lines), lower, upper, boxes, points, strong)
             else:
@@ -96,9 +101,9 @@ def _edges(axis: Any, picture: Picture) -> dict[str, tuple[list[float], list[flo
     return found
 
 
-def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upper: list[float], boxes: list[Any], points: float, band: Band,
-          colour: str) -> bool:
-    """Tries the whole words, then smaller letters; ``False`` where neither fits."""
+def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upper: list[float], boxes: list[Any], walls: list[Any],
+          points: float, band: Band, colour: str) -> bool:
+    """Tries the whole words, then smaller letters; ``False`` where neither fits beside other words (``boxes``) and lines (``walls``)."""
     across = [axis.transData.transform((time, 0))[0] for time in moments(picture.times)]
     renderer = axis.figure.canvas.get_renderer()
     dark = _lightness(colour) < 0.5
@@ -107,7 +112,7 @@ def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upp
             text = axis.text(0, 0, words, fontsize=size, ha="center", va="center", zorder=8, color="white" if dark else "#1d2733",
                              fontweight="bold" if band.culprit else "normal", rotation_mode="anchor")
             box = text.get_window_extent(renderer)
-            spot = _spot(across, lower, upper, box.width + 10, box.height + 2, boxes)
+            spot = _spot(across, lower, upper, box.width + 10, box.height + 2, [*boxes, *walls])
             if spot is not None:
                 text.set_position(axis.transData.inverted().transform(spot[:2]))
                 text.set_rotation(spot[2])
