@@ -95,8 +95,8 @@ class Host:
             busy = chance.randrange(10**6) if number % 4 == 0 else 1
             rss = 9000 + number
             processes[number] = Process(
-                b"%d (%s) S 1 1 1 0 -1 4194304 %d 0 0 0 %d 5 0 0 20 0 1 0 %d 9999999 %d 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1 0 0"
-                b" 0 0 0 0 0 0 0 0 0 0 0\n" % (number, name, busy, busy // 9, number, rss), b"40000 %d 900 1 0 9000 0\n" % rss,
+                b"%d (%s) S 1 1 1 0 -1 4194304 %d 0 0 0 %d 5 0 0 20 0 1 0 %d 9999999 %d 18446744073709551615 1 1 0 0 0 0 0 0 0 0 0 0 17 1"
+                b" 0 0 0 0 0 0 0 0 0 0 0 0 0\n" % (number, name, busy, busy // 9, number, rss), b"40000 %d 900 1 0 9000 0\n" % rss,
                 b"/usr/bin/" + name + b"\0", b"0::/system.slice\n")
         return Content(sources, processes, Source(b"", 0, 50, 400))
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from matplotlib import dates
+from dateutil import tz
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import FuncFormatter, MultipleLocator
 from matplotlib.transforms import Bbox
@@ -61,15 +61,20 @@ def ceiling(axis: Any, picture: Picture, points: float) -> None:
     factor, unit = next(((factor, unit) for factor, unit in UNITS if most >= factor), (1.0, "B"))
     step = _step(most / factor)
     axis.yaxis.set_major_locator(MultipleLocator(step * factor))
-    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value / factor:g}" + (f" {unit}" if value + step * factor > most else "")))
+
+
+    def words(value: float, _: int) -> str:
+        return f"{value / factor:g}" + (f" {unit}" if value + step * factor > most else "")
+
+    axis.yaxis.set_major_formatter(FuncFormatter(words))
     axis.tick_params(axis="y", labelsize=points - 2, length=0, pad=4)
     axis.grid(axis="y", color="white", linewidth=0.7, alpha=0.5, zorder=3)
 
 
 def _step(most: float) -> float:
     """A round distance of about five ticks."""
-    return next((step for step in (0.1, 0.2, 0.25, 0.5, 1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128, 200, 256) if most / step <= 5.5),
-                512.0)
+    steps = (0.1, 0.2, 0.25, 0.5, 1, 2, 4, 5, 8, 10, 16, 20, 25, 32, 50, 64, 100, 128, 200, 256)
+    return next((step for step in steps if most / step <= 5.5), 512.0)
 
 
 def available(axis: Any, picture: Picture) -> None:
@@ -89,8 +94,8 @@ def gaps(every: Sequence[Any], picture: Picture, points: float) -> None:
         for axis in every:
             axis.axvspan(*moments([start, end]), facecolor="white", linewidth=0, zorder=1)
         if end - start > 0.03 * (last - first):
-            every[0].text((start + end) / 2 / 86400, _total(picture) * 0.5, f"no samples for {duration(end - start)}", rotation=90, ha="center",
-                          va="center", fontsize=points, color="#5a6672", zorder=4)
+            every[0].text((start + end) / 2 / 86400, _total(picture) * 0.5, f"no samples for {duration(end - start)}", rotation=90,
+                          ha="center", va="center", fontsize=points, color="#5a6672", zorder=4)
 
 
 def cone(axis: Any, picture: Picture, points: float, colour: str) -> None:
@@ -101,7 +106,8 @@ def cone(axis: Any, picture: Picture, points: float, colour: str) -> None:
     total = next((value for value in picture.total[::-1] if value), 1.0)
     start = max(0.0, total - found.available)
     _, last = limits(picture)
-    high = found.high if found.high is not None and found.high < found.start + 50 * (last - found.start) else found.start + 50 * (last - found.start)
+    far = found.start + 50 * (last - found.start)
+    high = min(far, found.high) if found.high is not None else far
     axis.fill(moments([found.start, found.low, high]), [start, total, total], facecolor=colour, alpha=0.22, zorder=4, linewidth=0)
     axis.plot(moments([found.start, found.middle]), [start, total], color=colour, linewidth=2.5, linestyle=(0, (3, 1.5)), zorder=5)
     for end in (found.low, high):
@@ -145,7 +151,7 @@ def marks(every: Sequence[Any], found: Sequence[Mark], lanes: Sequence[Any], poi
 
 
 def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> tuple[list[Any], list[Any]]:
-    """The names of the line and of the cone; returns the boxes that other words must not meet: these and the line itself; then the marks."""
+    """The names of the line and of the cone; returns boxes that other words must not meet: these and the line itself; then the marks."""
     renderer = axis.figure.canvas.get_renderer()
     known = [(time / 86400, total - left) for total, left, time in zip(picture.total, picture.available, picture.times)
              if total is not None and left is not None]
@@ -157,13 +163,16 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
-        spread = f"\n({duration(max(0, found.low - found.start))} to " + (f"{duration(found.high - found.start)})" if found.high else "open)")
+        latest = duration(found.high - found.start) if found.high is not None else "open"
+        spread = f"\n({duration(max(0, found.low - found.start))} to {latest})"
         right = limits(picture)[1] / 86400
         text = axis.text(right, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold", linespacing=1.3,
-                         ha="right", va="bottom", zorder=8, color=INK, bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
+                         ha="right", va="bottom", zorder=8, color=INK,
+                         bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
         boxes.append(text.get_window_extent(renderer))
     if known:
-        text = axis.text(0, 0, "available: above this line", fontsize=points, color=LINE, ha="left", va="bottom", zorder=8, fontweight="bold")
+        text = axis.text(0, 0, "available: above this line", fontsize=points, color=LINE, ha="left", va="bottom", zorder=8,
+                         fontweight="bold")
         size = text.get_window_extent(renderer)
         spots = [(x, y) for x, y in axis.transData.transform(_thinned(known, 60))]
         best = None
@@ -207,8 +216,8 @@ def _panel(axis: Any, picture: Picture, words: str, points: float, series: list[
     when = moments(picture.times)
     top = min(most, max(least, 1.25 * max((value for values, _ in series for value in values if value is not None), default=0.0)))
     for values, colour in series:
-        axis.fill_between(when, [0.0] * len(when), [math.nan if value is None else value for value in values], facecolor=colour, linewidth=0,
-                          zorder=3)
+        axis.fill_between(when, [0.0] * len(when), [math.nan if value is None else value for value in values], facecolor=colour,
+                          linewidth=0, zorder=3)
     axis.set_ylim(0, top)
     axis.set_yticks([0, float(f"{top:.1g}") if float(f"{top:.1g}") <= top else top])
     axis.tick_params(axis="y", labelsize=points - 2, length=0, pad=4)
@@ -222,10 +231,11 @@ def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     """Local time of whoever draws it, with its zone."""
     zone = _zone(picture.times[-1])
     axis = every[-1]
-    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=7)
+    locator = AutoDateLocator(tz=zone, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_locator(locator)
-    axis.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=zone, show_offset=False, formats=["%Y", "%b", "%d %b", "%H:%M", "%H:%M",
-                                                        "%H:%M:%S"], zero_formats=["", "%Y", "%b", "%d %b", "%H:%M", "%H:%M"]))
+    formats, zeros = ["%Y", "%b", "%d %b", "%H:%M", "%H:%M", "%H:%M:%S"], ["", "%Y", "%b", "%d %b", "%H:%M", "%H:%M"]
+    formatter = ConciseDateFormatter(locator, tz=zone, show_offset=False, formats=formats, zero_formats=zeros)  # type: ignore[no-untyped-call]
+    axis.xaxis.set_major_formatter(formatter)
     axis.tick_params(axis="x", labelsize=points, length=5, width=1.2)
     for other in every[:-1]:
         other.tick_params(axis="x", labelbottom=False, length=0)
@@ -236,4 +246,5 @@ def times(every: Sequence[Any], picture: Picture, points: float) -> None:
 
 
 def _zone(moment: float) -> Any:
-    return dates.num2date(moment / 86400).astimezone().tzinfo
+    """The local zone with its summer time, if the history is long enough to see it change."""
+    return tz.tzlocal() if tz.tzlocal().utcoffset(datetime.datetime.fromtimestamp(moment)) else datetime.timezone.utc

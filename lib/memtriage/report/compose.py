@@ -80,11 +80,12 @@ def _notes(history: History, frames: Sequence[Frame | None]) -> list[str]:
     for letter, what in (("c", "slab caches could not be seen (slabinfo: root only)"), ("g", "processes could not be seen")):
         blind = sum(letter in frame.blind for frame in known)
         if blind:
-            notes.append(f"{what} at {'any' if blind == len(known) else f'{blind} of {len(known)}'} moment{'' if blind == len(known) else 's'} shown")
+            notes.append(f"{what} at any moment" if blind == len(known) else f"{what} at {blind} of {len(known)} moments shown")
     return notes
 
 
-def _moments(history: History, frames: Sequence[Frame | None], times: list[float], marks: list[Mark], found: verdict.Verdict) -> list[Moment]:
+def _moments(history: History, frames: Sequence[Frame | None], times: list[float], marks: list[Mark],
+             found: verdict.Verdict) -> list[Moment]:
     """Evenly over the time, and at the marks."""
     wanted = {max(0, min(len(frames) - 1, round(at * (len(frames) - 1) / (MOMENTS - 1)))) for at in range(MOMENTS)}
     for mark in marks:
@@ -106,6 +107,6 @@ def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict) 
 
 
 def _is_culprit(level: int, key: str, words: str, culprit: str | None) -> bool:
-    if culprit is None:
+    if culprit is None or key != culprit[2:] or (level == 0) != culprit.startswith("p."):
         return False
-    return key == culprit[2:] and (level == 0) == culprit.startswith("p.") and (not culprit.startswith("c.") or words.startswith("slab cache"))
+    return not culprit.startswith("c.") or words.startswith("slab cache")

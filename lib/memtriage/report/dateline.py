@@ -1,8 +1,8 @@
 """What date(1) prints, in whatever language, as seconds since 1970.
 
-With glibc's locales and coreutils 9 these come out for the same moment: ``Tue May 12 03:04:05 CEST 2026`` (C), ``Tue May 12 03:04:05 AM CEST
-2026`` (en_US), ``Di 12. Mai 03:04:05 CEST 2026``, ``mar. 12 mai 2026 03:04:05 CEST``, ``2026年  5月 12日 火曜日 03:04:05 CEST``,
-``ti 12.5.2026 03.04.05 +0200``. So: a time of day, a year, a month by name or number, a day; the weekday is passed over.
+With glibc's locales and coreutils 9 these come out for the same moment: ``Tue May 12 03:04:05 CEST 2026`` (C), ``Tue May 12 03:04:05
+AM CEST 2026`` (en_US), ``Di 12. Mai 03:04:05 CEST 2026``, ``mar. 12 mai 2026 03:04:05 CEST``, ``2026年  5月 12日 火曜日 03:04:05
+CEST``, ``ti 12.5.2026 03.04.05 +0200``. So: a time of day, a year, a month by name or number, a day; the weekday is passed over.
 """
 
 from __future__ import annotations
@@ -19,14 +19,25 @@ _YEAR = re.compile(r"(?<!\d)(19[7-9]\d|20\d\d)(?!\d)")
 _OFFSET = re.compile(r"(?<![\d:])([+-])(\d\d)(?::?(\d\d))?(?!\d)")
 _NUMBER = re.compile(r"(?<!\d)(\d{1,2})(?!\d)")
 _WORD = re.compile(r"[^\W\d_]+")
-_ZONES = {"utc": 0, "gmt": 0, "z": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3, "jst": 9,
-          "kst": 9, "est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "aest": 10, "aedt": 11, "nzst": 12, "nzdt": 13}
+_ZONES = {"utc": 0, "gmt": 0, "z": 0, "wet": 0, "west": 1, "cet": 1, "cest": 2, "mez": 1, "mesz": 2, "eet": 2, "eest": 3, "msk": 3,
+          "jst": 9, "kst": 9, "est": -5, "edt": -4, "cdt": -5, "mst": -7, "mdt": -6, "pst": -8, "pdt": -7, "aest": 10, "aedt": 11,
+          "nzst": 12, "nzdt": 13}
 """Hours east. What means several zones (CST, IST, BST) is read as the zone of this machine, as is what is not here."""
 _NAMES = (
-    "jan ene gen ian sty led янв січ oca tam ιαν", "feb fev fvr lut uno фев лют sub hel φεβ", "mar mrt maa brez мар берез μαρ", "apr avr abr апр kwi dub квi квіт nis huh απρ",
-    "may mai maj mag mei kve mag мая май трав tou μαι", "jun juin giu iun cze cerven cervna июн черв haz kes ιουν", "jul juil lug iul lip cervence июл лип tem hei ιουλ",
-    "aug aou ago sie srp авг серп agu elo αυγ", "sep set wrz zari сен верес eyl syy szept σεπ", "oct okt out ott paz rij окт жовт eki lok οκτ",
-    "nov noi lis listop ноя лист kas νοε", "dec dez dic des gru pros дек груд ara jou δεκ")
+    "jan ene gen ian sty led янв січ oca tam ιαν",  # noqa: RUF001 - Greek, like the others below
+    "feb fev fvr lut uno фев лют sub hel φεβ",
+    "mar mrt maa brez мар берез μαρ",
+    "apr avr abr апр kwi dub квi квіт nis huh απρ",
+    "may mai maj mag mei kve mag мая май трав tou μαι",
+    "jun juin giu iun cze cerven cervna июн черв haz kes ιουν",  # noqa: RUF001
+    "jul juil lug iul lip cervence июл лип tem hei ιουλ",
+    "aug aou ago sie srp авг серп agu elo αυγ",  # noqa: RUF001
+    "sep set wrz zari сен верес eyl syy szept σεπ",
+    "oct okt out ott paz rij окт жовт eki lok οκτ",
+    "nov noi lis listop ноя лист kas νοε",
+    "dec dez dic des gru pros дек груд ara jou δεκ",
+)
+"""Beginnings of the months' names in some thirty languages, January first."""
 
 
 def _plain(text: str) -> str:
@@ -51,7 +62,7 @@ def parse(line: bytes) -> float | None:
         return _seconds(numbers, None if iso[7] is None else _offset(iso[7]) if iso[7] != "Z" else 0.0)
     time = _TIME.search(text)
     year = _YEAR.search(text)
-    if time is None or year is None or year.start() < time.end() and year.end() > time.start():
+    if time is None or year is None or (year.start() < time.end() and year.end() > time.start()):
         return None
     hour = int(time[1])
     if time[5]:
@@ -101,7 +112,8 @@ def _offset(text: str) -> float:
 
 def _seconds(numbers: list[int], offset: float | None) -> float | None:
     try:
-        moment = datetime.datetime(*numbers[:5], min(numbers[5], 59))  # type: ignore[arg-type,misc]  # a leap second
+        year, month, day, hour, minute, second = numbers
+        moment = datetime.datetime(year, month, day, hour, minute, min(second, 59))  # 60 is a leap second
         if offset is None:
             return moment.timestamp()
         return moment.replace(tzinfo=datetime.timezone.utc).timestamp() - offset

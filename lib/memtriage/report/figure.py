@@ -1,7 +1,8 @@
 """A picture as PNG or SVG, by matplotlib's object interface (extra ``report``). The same picture gives the same bytes.
 
-Laid out for 1,200 pixels; letters are large enough to be read when it is shrunk to a third of that, on a phone. The culprit alone has a
-strong colour, which is the darkest of all bands too, so that it stands out in grey print; all else is light, neighbours of different lightness.
+Laid out for 1,200 pixels; letters are large enough to be read when it is shrunk to a third of that, on a phone. The culprit alone has
+a strong colour, which is the darkest of all bands too, so that it stands out in grey print; all else is light, neighbours of different
+lightness.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from matplotlib.patches import Patch
 from memtriage.report import axes, labels
 from memtriage.report.picture import Band, Picture
 
+NOTHING = {"Date": None, "Creator": None, "Format": None, "Type": None}
+"""Of the metadata that an SVG would carry: a date, addresses of vocabularies."""
 INCHES = (12.0, 9.0)
 CULPRIT = "#b3001b"
 UNKNOWN = "#cfd6dd"
@@ -35,8 +38,9 @@ def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
     """``kind`` is ``png`` or ``svg``; ``width`` in pixels."""
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
-        matplotlib.rcParams.update({"font.family": "DejaVu Sans", "svg.hashsalt": "memtriage", "hatch.linewidth": 0.7, "path.simplify": False,
-                                    "axes.edgecolor": INK, "text.color": INK, "xtick.color": INK, "ytick.color": INK})
+        matplotlib.rcParams.update({"font.family": "DejaVu Sans", "svg.hashsalt": "memtriage", "hatch.linewidth": 0.7,
+                                    "path.simplify": False, "axes.edgecolor": INK, "text.color": INK, "xtick.color": INK,
+                                    "ytick.color": INK})
         figure = Figure(figsize=INCHES, dpi=width / INCHES[0], facecolor="white")
         FigureCanvasAgg(figure)
         draw(figure, picture)
@@ -44,7 +48,7 @@ def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
         if kind == "png":
             figure.savefig(out, format="png", dpi=width / INCHES[0], metadata={"Software": "memtriage", "Title": picture.title})
             return out.getvalue()
-        FigureCanvasSVG(figure).print_svg(out, metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+        FigureCanvasSVG(figure).print_svg(out, metadata=NOTHING)  # type: ignore[no-untyped-call]
         # A reference to the DTD is an address, which no viewer needs.
         return re.sub(rb"<!DOCTYPE[^>]*>\n?", b"", out.getvalue(), count=1)
 

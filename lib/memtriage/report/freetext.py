@@ -7,13 +7,8 @@ free, shared, then ``buff/cache available`` (since procps 3.3.10), ``buffers cac
 
 from __future__ import annotations
 
-import re
-
 from memtriage.record import NamedTuple
 
-ROW = re.compile(rb"^([^\s:\d/+-][^:\n\d]{0,30}?):\s+(\d[\d.,]*[BKMGTPkmgi]{0,2}(?:\s+\d[\d.,]*[BKMGTPkmgi]{0,2}){2,6})\s*$", re.MULTILINE)
-ROW_WIDE = re.compile("^([^\\s:：\\d/+-][^:：\\n\\d]{0,30}?)\\s*[:：]\\s*(\\d[\\d.,]*[BKMGTPkmgi]{0,2}(?:\\s+\\d[\\d.,]*[BKMGTPkmgi]{0,2}){2,6})\\s*$",
-                      re.MULTILINE)
 _UNITS = {"": 1, "B": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4, "P": 1024**5}
 
 
@@ -61,7 +56,8 @@ def parse(header: bytes, memory: bytes, after: bytes) -> Free | None:
         cached, available, slab = known[4] + known[5], None, False
     else:
         cached, available, slab = known[4], known[5], True
-    swap = next((row for line in lines if not line.lstrip().startswith(b"-/+") and (row := _numbers(line)) is not None and 3 <= len(row) <= 6), None)
+    below = [_numbers(line) for line in lines if not line.lstrip().startswith(b"-/+")]
+    swap = next((row for row in below if row is not None and 3 <= len(row) <= 6), None)
     swapped = [number(word) for word in swap[:3]] if swap is not None else [None, None, None]
     return Free(total, free, shared, cached, slab, available, swapped[0], swapped[2],
                 all(word.replace(".", "", 1).isdigit() for word in words))

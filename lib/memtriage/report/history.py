@@ -91,6 +91,6 @@ def joined(parts: Sequence[History]) -> History:
         found = by_part.get(id(frame))
         return found(frame) if found is not None else None
 
-    return History(parts[-1].host, parts[-1].page, unique, sorted(gaps), sorted({(event.at, event.kind, event.words): event
-                   for part in parts for event in part.events}.values()), list(dict.fromkeys(note for part in parts for note in part.notes)),
-                   explain)
+    events = sorted({event for part in parts for event in part.events})
+    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
+    return History(parts[-1].host, parts[-1].page, unique, sorted(gaps), events, notes, explain)

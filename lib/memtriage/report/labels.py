@@ -70,9 +70,9 @@ def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxe
     """Names each band where it is thick enough, along its slope if need be; the culprit always. Returns those that have no name yet."""
     left = []
     edges = _edges(axis, picture)
-    order = sorted(picture.bands, key=lambda band: (not band.culprit, -max((value for value in band.values if value is not None), default=0)))
-    for band in order:
-        if max((value for value in band.values if value is not None), default=0.0) <= 0:
+    most = {band.key: max((value for value in band.values if value is not None), default=0.0) for band in picture.bands}
+    for band in sorted(picture.bands, key=lambda band: (not band.culprit, -most[band.key])):
+        if most[band.key] <= 0:
             continue
         lower, upper = edges[band.key]
         lines = [band.words]
@@ -110,7 +110,8 @@ def _name(axis: Any, picture: Picture, lines: list[str], lower: list[float], upp
     for size in ((points + 3, points, points - 2.5) if band.culprit else (points, points - 2, points - 3.5)):
         for words in dict.fromkeys(("\n".join(lines), ", ".join(lines))):
             text = axis.text(0, 0, words, fontsize=size, ha="center", va="center", zorder=8, color="white" if dark else "#1d2733",
-                             fontweight="bold" if band.culprit else "normal", rotation_mode="anchor")
+                             fontweight="bold" if band.culprit else "normal", rotation_mode="anchor",
+                             bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5})
             box = text.get_window_extent(renderer)
             spot = _spot(across, lower, upper, box.width + 10, box.height + 2, [*boxes, *walls])
             if spot is not None:
@@ -178,8 +179,8 @@ def _point_at(axis: Any, picture: Picture, words: str, lower: list[float], upper
     at = moments(picture.times)[thickest]
     low, high = axis.get_xlim()
     right = (at - low) / (high - low) > 0.5
-    text = axis.annotate(words, (at, spot), xytext=(low + (high - low) * (0.3 if right else 0.7), axis.get_ylim()[1] * 0.3), fontsize=points + 1,
-                         fontweight="bold", color=colour, ha="center", va="center", zorder=9,
+    beside = low + (high - low) * (0.3 if right else 0.7), axis.get_ylim()[1] * 0.3
+    text = axis.annotate(words, (at, spot), xytext=beside, fontsize=points + 1, fontweight="bold", color=colour, ha="center", va="center", zorder=9,
                          bbox={"facecolor": "white", "edgecolor": colour, "pad": 4, "alpha": 0.92},
                          arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.5})
     boxes.append(text.get_window_extent(axis.figure.canvas.get_renderer()))

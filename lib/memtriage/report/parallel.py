@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 
 def halves(work: Callable[..., T], calls: Sequence[tuple[Any, ...]]) -> list[T]:
-    """``[work(*call) for call in calls]``: the last of several calls here, each other one in a child. What cannot be done there is done here."""
+    """``[work(*call) for call in calls]``: the last call here, each other one in a child. What cannot be done there is done here."""
     if len(calls) < 2 or (os.cpu_count() or 1) < 2:
         return [work(*call) for call in calls]
     children = [_started(work, call) for call in calls[:-1]]

@@ -12,8 +12,20 @@ from array import array
 from collections.abc import Iterator
 
 from memtriage import accounting, diagnosis, exhaustion, following, recorded, survey
-from memtriage.procfs import dentry_state, files, inode_nr, meminfo, oom_report, osrelease, pressure, slab_aliases, slabinfo, sockstat
-from memtriage.procfs import vmstat, zoneinfo
+from memtriage.procfs import (
+    dentry_state,
+    files,
+    inode_nr,
+    meminfo,
+    oom_report,
+    osrelease,
+    pressure,
+    slab_aliases,
+    slabinfo,
+    sockstat,
+    vmstat,
+    zoneinfo,
+)
 from memtriage.procfs.pid import stat, statm
 from memtriage.recording import Process, Recording, Sample, Unreadable, payload
 from memtriage.recording.scan import Entry
@@ -41,6 +53,9 @@ class _Chosen(Recording):
     def __init__(self, path: str, skimmed: Skimmed, places: list[int]) -> None:
         self._skimmed, self._places = skimmed, places
         super().__init__(path)
+
+    def __enter__(self) -> _Chosen:
+        return self
 
     def _all(self) -> list[Entry]:
         wanted: set[int] = set()
@@ -100,7 +115,8 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     edges = [side for place, _ in gaps for side in (place - 1, place)]
     base = span.start
     part = slice(span.start, span.stop)
-    chosen = [base + place for place in choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges])]
+    extremes = choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges])
+    chosen = [base + place for place in extremes]
     unknown = [place for place, free in enumerate(skimmed.free[part], base) if free < 0]
     chosen = sorted({*chosen, *unknown[:: max(1, len(unknown) // choose.COLUMNS)]})
     say("unpacking what is shown", 0.3)
@@ -196,7 +212,8 @@ class Reader:
         now, anon = self.now(sample)
         row = following.counters(now)
         row.update(_more(sample, now))
-        known = {name: self._caches.setdefault(tuple(cache), cache) for name, cache in following.caches(now).items() if "c." + name in row}
+        known = {name: self._caches.setdefault((cache.reclaimable, cache.in_use), cache)
+                 for name, cache in following.caches(now).items() if "c." + name in row}
         blind = ("c" if now.slab.denied is not None else "") + ("" if now.programs else "g")
         return Frame(time, _text(sample, _BOOT), sample.boot_time, row, anon, known, blind)
 

@@ -12,8 +12,6 @@ import os
 import struct
 import zlib
 from array import array
-from typing import Tuple
-
 from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
 from memtriage.recording.reader import file_head
@@ -28,7 +26,6 @@ _ITEM = struct.Struct("<BBiII").unpack_from
 _COUNTS = struct.Struct("<II").unpack_from
 _WHOLE, _SAME, _CHANGED, _GONE = 0, 1, 2, 5
 _WRONG = (zlib.error, struct.error, IndexError, ValueError, OverflowError)
-Lines = Tuple[bytes, bytes]
 
 
 class Skimmed(NamedTuple):
@@ -87,15 +84,16 @@ def _whole_record(handle: int, name: bytes, begin: int, end: int) -> int:
     return end
 
 
-def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]], list[int]]:
+def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]], list[int]]:  # noqa: PLR0915 - as it says
     """The records that begin in ``begin`` to ``end``, in the order of the file; and the numbers of those not a usual step from the last.
 
     One loop without calls: it is what a long recording costs.
     """
     columns = [array("q") for _ in range(9)]
-    add_seq, add_real, add_boot, add_offset, add_interval, add_first, add_base, add_free, add_available = (column.append for column in columns)
+    (add_seq, add_real, add_boot, add_offset, add_interval, add_first, add_base, add_free,
+     add_available) = (column.append for column in columns)
     odd: list[int] = []
-    known: dict[int, Lines | None] = {}
+    known: dict[int, tuple[bytes, bytes] | None] = {}
     unpack, crc, align, mark, key, delta = _HEAD.unpack_from, zlib.crc32, layout.ALIGN, layout.MARK, layout.KEY, layout.DELTA
     inflater, largest = zlib.decompressobj, layout.LARGEST
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -155,7 +153,7 @@ def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]
     return columns, odd
 
 
-def _first_lines(raw: bytes, base: Lines | None) -> Lines | None:
+def _first_lines(raw: bytes, base: tuple[bytes, bytes] | None) -> tuple[bytes, bytes] | None:
     """The lines MemFree and MemAvailable of the beginning of a payload, against those of the record it leans on."""
     width, how, _, _, length = _ITEM(raw)
     at = 14 + (width or 2)
@@ -171,7 +169,7 @@ def _first_lines(raw: bytes, base: Lines | None) -> Lines | None:
     return base if how == _SAME else None
 
 
-def _changed(raw: bytes, at: int, base: Lines) -> Lines | None:
+def _changed(raw: bytes, at: int, base: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
     """``base`` with what a list of changed lines says of lines 1 and 2; see ``_apply`` in :mod:`memtriage.recording.payload`."""
     count, whole = _COUNTS(raw, at)
     fronts = at + 8 + 2 * count
@@ -217,6 +215,6 @@ def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
         columns = [array("q", [column[place] for place in order]) for column in columns]
     seq = columns[0]
     if len(breaks) > 1 or (breaks and seq[0] not in odd):
-        return Skimmed(*columns, list(range(len(seq))))
+        return Skimmed(*columns, list(range(len(seq))))  # type: ignore[call-arg,arg-type]
     places = sorted({bisect.bisect_left(seq, number) for number in odd} | ({0} if seq else set()))
-    return Skimmed(*columns, [place for place in places if place < len(seq)])
+    return Skimmed(*columns, [place for place in places if place < len(seq)])  # type: ignore[call-arg,arg-type]

@@ -7,7 +7,6 @@ end may be cut, ``date`` and ``free`` may speak any language. What such a log do
 from __future__ import annotations
 
 import mmap
-import os
 import re
 from array import array
 from collections.abc import Iterator
@@ -60,7 +59,7 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
     if not span:
         raise Unusable(f"{path}: no sample between these times")
     low, high = span[0], span[-1] + 1
-    found = _Found(*(column[low:high] for column in found[:2]), *(column[low:high] for column in found[2:]))
+    found = _Found(found.start[low:high], found.row[low:high], found.time[low:high], found.free[low:high], found.available[low:high])
     gaps = _gaps(found.time)
     edges = [side for place, _ in gaps for side in (place - 1, place)]
     places = choose.places(found.time, (found.available, found.free), edges)
@@ -68,7 +67,7 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
     frames: dict[int, Frame] = {}
     crowds: dict[int, frozenset[bytes]] = {}
     boot = "1"
-    behind = {place: gap for place, gap in gaps}
+    behind = dict(gaps)
     previous: int | None = None
     last = len(found.start) - 1
     for count, place in enumerate(places):
@@ -76,8 +75,8 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
             say("reading what is shown", 0.4 + 0.4 * count / len(places))
         stop = found.start[place + 1] if place < last else min(len(data), found.start[place] + LONGEST)
         text = bytes(data[found.start[place] : min(stop, found.start[place] + LONGEST)])
-        frame, crowd = _frame(text, found.row[place] - found.start[place], found.time[place], found.time[0], unit, separated or place == last,
-                              boot)
+        row = found.row[place] - found.start[place]
+        frame, crowd = _frame(text, row, found.time[place], found.time[0], unit, separated or place == last, boot)
         if frame is None:
             continue
         if place in behind and previous is not None and _others(crowds[previous], crowd):
@@ -130,7 +129,8 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
         if date is None or line_end < 0:
             undated += date is None
             continue
-        values = freetext.parse(before.rstrip(b"\n").rpartition(b"\n")[2], bytes(data[row:line_end]), bytes(data[line_end + 1 : line_end + LINE]))
+        header, after = before.rstrip(b"\n").rpartition(b"\n")[2], bytes(data[line_end + 1 : line_end + LINE])
+        values = freetext.parse(header, bytes(data[row:line_end]), after)
         if values is None:
             broken += 1
             continue
@@ -144,8 +144,11 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
             time = date + shift
         scale = (unit if values.plain else 1.0) / 1024.0
         available = values.available if values.available is not None else values.free + values.cached - values.shared
-        for column, value in zip(found, (begin, row, time, int(values.free * scale), int(max(0.0, available) * scale))):
-            column.append(value)  # type: ignore[arg-type]
+        found.start.append(begin)
+        found.row.append(row)
+        found.time.append(time)
+        found.free.append(int(values.free * scale))
+        found.available.append(int(max(0.0, available) * scale))
     if not found.time:
         raise Unusable(f"{path}: the output of free is there, but no line of date before it that could be understood")
     if undated or broken:
@@ -198,12 +201,14 @@ def _gaps(times: array[float]) -> list[tuple[int, Gap]]:
     """Times without a sample that are longer than the loop's own slowness, and wide enough to be seen."""
     if len(times) < 3:
         return []
-    usual = sorted(after - before for before, after in zip(times[:2000], times[1:2001]))[min(len(times) - 1, 2000) // 2]
-    least = max(3 * usual, 5.0, (times[-1] - times[0]) / 1000)
-    return [(place, Gap(times[place - 1], times[place], False)) for place in range(1, len(times)) if times[place] - times[place - 1] > least][:400]
+    steps = sorted(after - before for before, after in zip(times[:2000], times[1:2001]))
+    least = max(3 * steps[len(steps) // 2], 5.0, (times[-1] - times[0]) / 1000)
+    found = [place for place in range(1, len(times)) if times[place] - times[place - 1] > least]
+    return [(place, Gap(times[place - 1], times[place], False)) for place in found[:400]]
 
 
-def _frame(text: bytes, row: int, time: float, first: float, unit: float, separated: bool, boot: str) -> tuple[Frame | None, frozenset[bytes]]:
+def _frame(text: bytes, row: int, time: float, first: float, unit: float, separated: bool,
+           boot: str) -> tuple[Frame | None, frozenset[bytes]]:
     """One sample; and who ran, to tell a reboot. ``separated``: what is not followed by ``----`` was cut off."""
     line_end = text.find(b"\n", row)
     if line_end < 0:

@@ -73,7 +73,8 @@ def outlook(history: History, place: int, window: float = WINDOW) -> exhaustion.
     frame = history.frames[place]
     rows = frames_before(history, place)
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
-    return exhaustion.outlook(past, frame.caches, frame.row["available"] * 1024.0, frame.row["total"] * 1024.0, rules(history, place, window))
+    left, total = frame.row["available"] * 1024.0, frame.row["total"] * 1024.0
+    return exhaustion.outlook(past, frame.caches, left, total, rules(history, place, window))
 
 
 def frames_before(history: History, place: int) -> list[Frame]:
@@ -126,24 +127,23 @@ def _alarm(history: History, last: int, key: str) -> float | None:
     """The first moment at which the same trend is proven and the end is less than three days away."""
     first = _boot_start(history.frames, last)
     step = max(1, (last - first) // MOMENTS)
-    window = WINDOW
     low = first
     for place in [*range(first + step, last, step), last]:
-        if _alarming(history, place, key, window):
+        if _alarming(history, place, key):
             high = place
             while high - low > 1:
                 middle = (low + high) // 2
-                if _alarming(history, middle, key, window):
+                if _alarming(history, middle, key):
                     high = middle
                 else:
                     low = middle
-            return history.frames[high].time
+            return float(history.frames[high].time)
         low = place
     return None
 
 
-def _alarming(history: History, place: int, key: str, window: float) -> bool:
-    found = outlook(history, place, window)
+def _alarming(history: History, place: int, key: str) -> bool:
+    found = outlook(history, place)
     return found.eta is not None and found.eta < SOON and any(cause.key == key for cause in found.causes)
 
 
