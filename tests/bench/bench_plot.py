@@ -82,7 +82,7 @@ class Host:
                 if name == "vmstat":
                     text = b"\n".join(line for line in text.split(b"\n") if not line.startswith(b"oom_kill ")) + b"oom_kill %d\n" % kills
                 sources[name] = Source(text, 0, 70, 20)
-        log = b"4,1,1,-;Out of memory: Killed process 7 (httpd) total-vm:9kB, anon-rss:5kB, file-rss:0kB, shmem-rss:0kB, UID:0\n"
+        log = b"4,1,1,-;Out of memory: Killed process 7 (httpd) total-vm:9000kB, anon-rss:5120kB, file-rss:0kB, shmem-rss:0kB, UID:0\n"
         sources["kmsg"] = Source(log if spike else b"", 0, 0, 0)
         rows = self.moved("slabinfo", 0.2) if "slabinfo" in self.files else b"slabinfo - version: 2.1\n"
         pages = leaked // 4
@@ -118,19 +118,19 @@ def group(host: Host, leaked: int, kills: int, spike: bool) -> list[tuple[bytes,
     return found
 
 
-def make(path: str, samples: int) -> float:
+def make(path: str, samples: int, many: int = KINDS) -> float:
     """Writes the recording; returns the wall clock (seconds) of the only sample with the spike and the kill."""
     host = Host()
     groups = samples // GROUP
     lone = groups * 2 // 3
-    kinds = [group(host, number * 60_000, int(number > KINDS * 2 // 3), False) for number in range(KINDS)]
-    alone = group(host, KINDS * 2 // 3 * 60_000, 0, True)
-    size = sum(layout.padded(layout.ALIGN + len(one[0])) for row in kinds for one in row) // KINDS * (groups + 20) + 64 * layout.EDGE
+    kinds = [group(host, number * 5_760_000 // many, int(number > many * 2 // 3), False) for number in range(many)]
+    alone = group(host, 3_840_000, 0, True)
+    size = sum(layout.padded(layout.ALIGN + len(one[0])) for row in kinds for one in row) // many * (groups + 20) + 64 * layout.EDGE
     ring = Ring.open(path, size)
     seq = 1
     spike = 0.0
     for number in range(groups):
-        kind = number * KINDS // groups
+        kind = number * many // groups
         for place, (packed, raw, how, base) in enumerate(alone if number == lone else kinds[kind]):
             real = START + seq * STEP_S * 10**9
             head = layout.Head(b"", seq, real, 10**12 + seq * STEP_S * 10**9, len(packed), raw, zlib.crc32(packed), STEP_S * 1000, 0, how,

@@ -180,7 +180,7 @@ def _point_at(axis: Any, picture: Picture, words: str, lower: list[float], upper
     low, high = axis.get_xlim()
     right = (at - low) / (high - low) > 0.5
     beside = low + (high - low) * (0.3 if right else 0.7), axis.get_ylim()[1] * 0.3
-    text = axis.annotate(words, (at, spot), xytext=beside, fontsize=points + 1, fontweight="bold", color=colour, ha="center", va="center", zorder=9,
-                         bbox={"facecolor": "white", "edgecolor": colour, "pad": 4, "alpha": 0.92},
+    text = axis.annotate(words, (at, spot), xytext=beside, fontsize=points + 1, fontweight="bold", color=colour, ha="center",
+                         va="center", zorder=9, bbox={"facecolor": "white", "edgecolor": colour, "pad": 4, "alpha": 0.92},
                          arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.5})
     boxes.append(text.get_window_extent(axis.figure.canvas.get_renderer()))

@@ -12,6 +12,7 @@ import os
 import struct
 import zlib
 from array import array
+
 from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
 from memtriage.recording.reader import file_head
