@@ -22,8 +22,8 @@ def frame(minute: float, leaked: int, boot: str = "a", **more: int) -> Frame:
     slab, anon, cache = leaked * 4 + 1000, 200_000, 100_000
     free = 1_000_000 - slab - anon - cache - 10_000 - 20_000
     row = {"total": 1_000_000, "available": free + 80_000, "p.free": free, "p.page_cache": cache, "p.shmem": 10_000, "p.anon": anon,
-           "p.slab_reclaimable": 0, "p.slab_unreclaimable": slab, "p.unaccounted": 20_000, "c.leak": leaked, "g.httpd": 45_000, "n.httpd": 9,
-           **more}
+           "p.slab_reclaimable": 0, "p.slab_unreclaimable": slab, "p.unaccounted": 20_000, "c.leak": leaked, "g.httpd": 45_000,
+           "n.httpd": 9, **more}
     return Frame(1_700_000_000 + 60 * minute, boot, 90_000 + 60 * minute, row, {"httpd": 40_000}, HELD)
 
 
@@ -100,7 +100,7 @@ def test_moments_without_explain() -> None:
     picture = compose.picture(history(*(frame(minute, 300 * minute) for minute in range(360))), moments=True)
     last = picture.moments[-1]
     assert last.index == 359
-    assert [(row.words, row.culprit) for row in last.rows][0] == ("slab cache 'leak'", True)
+    assert (last.rows[0].words, last.rows[0].culprit) == ("slab cache 'leak'", True)
     assert sum(row.size for row in last.rows) == pytest.approx(1_000_000 * 1024, rel=0.01)
 
 

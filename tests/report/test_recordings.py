@@ -181,8 +181,8 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "zeros").write_bytes(bytes(1 << 20))
     author(tmp_path / "fresh").ring.close()
     os.mkfifo(tmp_path / "pipe")
-    for name, words in (("empty", "empty"), ("zeros", "not a recording"), ("fresh", "no sample in this recording yet"), ("none", "No such file"),
-                        (".", "Is a directory"), ("pipe", "Illegal seek")):
+    for name, words in (("empty", "empty"), ("zeros", "not a recording"), ("fresh", "no sample in this recording yet"),
+                        ("none", "No such file"), (".", "Is a directory"), ("pipe", "Illegal seek")):
         with pytest.raises(Unusable, match=words):
             inputs.read([str(tmp_path / name)])
 

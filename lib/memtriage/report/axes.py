@@ -9,7 +9,7 @@ from typing import Any
 
 from dateutil import tz
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
-from matplotlib.ticker import FuncFormatter, MultipleLocator
+from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from memtriage.report.picture import Mark, Picture
@@ -59,14 +59,10 @@ def ceiling(axis: Any, picture: Picture, points: float) -> None:
         axis.plot(moments([picture.times[-1], last]), [next(value for value in picture.total[::-1] if value)] * 2, color=INK, linewidth=2,
                   linestyle=(0, (4, 2)), zorder=6, clip_on=False)
     factor, unit = next(((factor, unit) for factor, unit in UNITS if most >= factor), (1.0, "B"))
-    step = _step(most / factor)
-    axis.yaxis.set_major_locator(MultipleLocator(step * factor))
-
-
-    def words(value: float, _: int) -> str:
-        return f"{value / factor:g}" + (f" {unit}" if value + step * factor > most else "")
-
-    axis.yaxis.set_major_formatter(FuncFormatter(words))
+    step = _step(most / factor) * factor
+    ticks = [step * at for at in range(int(most / step) + 1) if step * at < 0.93 * most]
+    axis.set_yticks([*ticks, most])
+    axis.set_yticklabels([*(f"{tick / factor:g}" for tick in ticks), size(most) if most % factor else f"{most / factor:g} {unit}"])
     axis.tick_params(axis="y", labelsize=points - 2, length=0, pad=4)
     axis.grid(axis="y", color="white", linewidth=0.7, alpha=0.5, zorder=3)
 
@@ -151,7 +147,7 @@ def marks(every: Sequence[Any], found: Sequence[Mark], lanes: Sequence[Any], poi
 
 
 def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> tuple[list[Any], list[Any]]:
-    """The names of the line and of the cone; returns boxes that other words must not meet: these and the line itself; then the marks."""
+    """The names of the line and of the cone; returns boxes other words must not meet: these and the line; then marks, gaps."""
     renderer = axis.figure.canvas.get_renderer()
     known = [(time / 86400, total - left) for total, left, time in zip(picture.total, picture.available, picture.times)
              if total is not None and left is not None]
@@ -159,14 +155,18 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
     low, high = axis.get_ylim()[0], axis.get_window_extent(renderer)
     walls = [Bbox([[x - 3, high.y0], [x + 3, high.y1]]) for x, _ in axis.transData.transform([(mark.at / 86400, low) for mark in marks])] \
         if marks else []
+    holes = [(picture.times[at - 1] / 86400, picture.times[at + 1] / 86400) for at in range(1, len(picture.times) - 1)
+             if picture.total[at] is None]
+    for start, stop in holes:
+        left, right = (axis.transData.transform((edge, low))[0] for edge in (start, stop))
+        walls.append(Bbox([[left, high.y0], [right, high.y1]]))
     boxes: list[Any] = line[:]
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
         latest = duration(found.high - found.start) if found.high is not None else "open"
         spread = f"\n({duration(max(0, found.low - found.start))} to {latest})"
-        right = limits(picture)[1] / 86400
-        text = axis.text(right, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold", linespacing=1.3,
+        text = axis.text(limits(picture)[1] / 86400, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold", linespacing=1.3,
                          ha="right", va="bottom", zorder=8, color=INK,
                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
         boxes.append(text.get_window_extent(renderer))
