@@ -1,7 +1,7 @@
-"""The picture at the top of the README: a real leak in a real kernel, recorded and drawn. ``make picture``; a quarter of an hour, needs QEMU.
+"""The picture at the top of the README: a real leak in a real kernel, recorded and drawn. A quarter of an hour; needs QEMU.
 
-A virtual machine of 512 MiB serves files with four ``httpd`` processes. ``memtriage simulate slab-lock`` begins to lose kernel memory, then a
-backup that would have fitted starts, and the OOM killer comes. The recorder sees all of it (tests/guest/leak.py).
+A virtual machine of 512 MiB reads files with four ``httpd`` processes. ``memtriage simulate slab-lock`` begins to lose kernel memory,
+then a backup that would have fitted starts, and the OOM killer comes. The recorder sees all of it (tests/guest/leak.py).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from tests.guest import guest
+from tests.guest import guest  # noqa: E402 - as tests/guest/recorder.py, run as a script
 
 
 def main() -> int:

@@ -36,8 +36,8 @@ def free(leaked: int = 0, form: str = NEW, total: int = 8_000_000, available: in
     rest = 4_000_000 - leaked
     cache, shared = 2_000_000, 100_000
     return form.format(total=total, used=total - rest - cache, free=rest, shared=shared, cache=cache,
-                       available=available or rest + 1_500_000, buffers=200_000, cached=1_800_000, none=0, less=total - rest - cache, more=rest + cache, swap_total=1_000_000,
-                       swap_used=250_000, swap_free=750_000)
+                       available=available or rest + 1_500_000, buffers=200_000, cached=1_800_000, none=0,
+                       less=total - rest - cache, more=rest + cache, swap_total=1_000_000, swap_used=250_000, swap_free=750_000)
 
 
 def ps(*processes: tuple[int, int, str]) -> str:

@@ -166,8 +166,8 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
         until = f"gone in {duration(found.middle - found.start)}"
         latest = duration(found.high - found.start) if found.high is not None else "open"
         spread = f"\n({duration(max(0, found.low - found.start))} to {latest})"
-        text = axis.text(limits(picture)[1] / 86400, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold", linespacing=1.3,
-                         ha="right", va="bottom", zorder=8, color=INK,
+        text = axis.text(limits(picture)[1] / 86400, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold",
+                         linespacing=1.3, ha="right", va="bottom", zorder=8, color=INK,
                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
         boxes.append(text.get_window_extent(renderer))
     if known:
