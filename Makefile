@@ -53,6 +53,9 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
 	$(BIN)/python tests/guest/recorder.py $(ARGS)
 
+picture: $(VENV)/installed  ## docs/leak.png anew: a leak in a virtual machine, recorded and drawn; a quarter of an hour; needs QEMU
+	$(BIN)/python tests/guest/picture.py $(ARGS)
+
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
 
@@ -93,4 +96,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist deb rpm clean
+.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest picture docs compile dist deb rpm clean

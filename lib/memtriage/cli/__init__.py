@@ -18,11 +18,12 @@ from memtriage.wording import line
 
 COMMANDS: dict[str, str] = {
     "explain": "where all the memory is, and who is to blame",
-    "simulate": "makes a bounded memory leak of a known kind, and undoes it",
-    "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
+    "plot": "a picture of a recording, a state file or a plain log, with the culprit named",
     "record": "the flight recorder: goes on when nothing else can run",
     "replay": "what a check would have said at each moment of a recording",
     "evidence": "a bundle of what a kernel maintainer asks for, private by default",
+    "simulate": "makes a bounded memory leak of a known kind, and undoes it",
+    "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
     "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
