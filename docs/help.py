@@ -53,7 +53,7 @@ def of_command(name: str) -> str:
 def ran(found: "re.Match[str]") -> str:
     """The mark, and below it what the command in it prints."""
     command = [sys.executable, "-m", "memtriage", *shlex.split(found[2])]
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "lib")}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT / "lib"), os.environ.get("PYTHONPATH"))))}
     shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=env)
     return found[1] + shown.stdout + found[3]
 

@@ -130,7 +130,8 @@ def table(check: str) -> list[tuple[list[str], str]]:
 
 
 VALUES = {"RANGE": "0:", "SECONDS": "20", "DIR": str(FIXTURES / "healthy" / "proc"), "REGEX": "a", "NAME": "httpd", "USER": "0",
-          "LETTERS": "S", "PID": "1", "PATH": "/", "N": "9", "FILE": str(FIXTURES / "oom" / "5.10-process.log")}
+          "LETTERS": "S", "PID": "1", "PATH": "/", "N": "9", "FORMAT": "nagios",
+          "FILE": str(FIXTURES / "oom" / "5.10-process.log")}
 
 
 @each_check

@@ -37,10 +37,10 @@ def test_nrpe(public_path: Path) -> None:
     if nrpe_programs() is None:
         pytest.skip("needs NRPE: apt-get install nagios-nrpe-server nagios-nrpe-plugin")
     seen = dumpers(public_path)
-    text = config("nrpe", "--sudo", "none", "--plugin-dir", str(public_path / "plugins"), *MORE)
+    definitions = public_path / "memtriage.cfg"
+    config("nrpe", "--sudo", "none", "--plugin-dir", str(public_path / "plugins"), *MORE, "-o", str(definitions))
     (public_path / "nrpe").mkdir()
-    definitions = [line.partition("=") for line in text.splitlines() if line.startswith("command[")]
-    with Nrpe(public_path / "nrpe", {name[len("command[") : -1]: command for name, _, command in definitions}) as daemon:
+    with Nrpe(public_path / "nrpe", {"none": f"/bin/true\ninclude={definitions}"}) as daemon:
         for line in LINES:
             assert daemon.ask(line.name).out == "DUMP OK - written down | x=1\n", line
     assert wait_for(seen, set(), 0) == {started(line, *nrpe.TIMEOUT) for line in LINES}
