@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -146,16 +147,34 @@ def make(path: str, samples: int, many: int = KINDS) -> float:
 
 
 def measure(path: str, out: str) -> tuple[float, int]:
-    """Seconds, and kB of the largest process, of ``memtriage plot``."""
+    """Seconds, and kB of all processes together, of ``memtriage plot``."""
     start = time.monotonic()
-    done = subprocess.run(["/usr/bin/time", "-f", "%e %U %S %M", sys.executable, "-m", "memtriage", "plot", path, "-o", out], check=False,
-                          capture_output=True, text=True, timeout=600, env={**os.environ, "PYTHONPATH": "lib"})
+    process = subprocess.Popen([sys.executable, "-m", "memtriage", "plot", path, "-o", out], env={**os.environ, "PYTHONPATH": "lib"})
+    most = 0
+    while process.poll() is None:
+        most = max(most, together(process.pid))
+        time.sleep(0.05)
     took = time.monotonic() - start
-    if done.returncode:
-        raise SystemExit(done.stderr)
-    wall, user, system, largest = done.stderr.split("\n")[-2].split()
-    print(f"{out.rpartition('.')[2]}: {wall} s ({user} user, {system} system), largest process {int(largest) // 1024} MiB")
-    return took, int(largest)
+    if process.returncode:
+        raise SystemExit(f"memtriage plot left with {process.returncode}")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    print(f"{out.rpartition('.')[2]}: {took:.1f} s; largest process {used.ru_maxrss // 1024} MiB, both together {most // 1024} MiB (PSS); "
+          f"CPU of all runs so far {used.ru_utime + used.ru_stime:.1f} s; load {os.getloadavg()[0]:.1f}", flush=True)
+    return took, most
+
+
+def together(pid: int) -> int:
+    """kB of a process and its children, each page once."""
+    total = 0
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text("ascii").split()
+        for one in (str(pid), *children):
+            for line in Path(f"/proc/{one}/smaps_rollup").read_text("ascii").splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1])
+    except OSError:
+        pass  # it has just ended
+    return total
 
 
 def main() -> None:

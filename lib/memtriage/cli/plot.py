@@ -11,9 +11,11 @@ FILE is a recording of `memtriage record` (one being written, too), a check's st
 from __future__ import annotations
 
 import argparse
+import importlib
 import os
 import sys
 import tempfile
+from typing import Callable
 
 from memtriage.cli import Failure
 from memtriage.explain import moment
@@ -65,12 +67,16 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _drawing(kind: str, width: int):  # type: ignore[no-untyped-def]
+def _drawing(kind: str, width: int) -> Callable[[Picture], bytes]:
     """What draws it, looked for before anything is read."""
     if kind == "html":
-        from memtriage.report import page  # type: ignore[attr-defined]  # noqa: PLC0415 - a page needs no matplotlib
+        page = importlib.import_module("memtriage.report.page")  # needs no matplotlib
 
-        return lambda picture: page.render(picture).encode()
+        def write(picture: Picture) -> bytes:
+            text: str = page.render(picture)
+            return text.encode()
+
+        return write
     try:
         from memtriage.report import figure  # noqa: PLC0415 - half a second, and an extra
     except ImportError as error:

@@ -130,7 +130,7 @@ def _legend(figure: Any, left: list[Band], colours: dict[str, tuple[str, str]]) 
     handles = [Patch(facecolor=colours[band.key][0], hatch=colours[band.key][1] or None, edgecolor="#8795a3", linewidth=0.6,
                      label=band.words) for band in left[:6]]
     while handles:
-        found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.028), ncols=len(handles), fontsize=SMALL - 1,
+        found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.028), ncol=len(handles), fontsize=SMALL - 1,
                               frameon=False, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.2)
         if found.get_window_extent(figure.canvas.get_renderer()).width <= figure.bbox.width * 0.985 or len(handles) == 1:
             return

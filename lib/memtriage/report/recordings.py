@@ -10,6 +10,7 @@ import bisect
 import tempfile
 from array import array
 from collections.abc import Iterator
+from typing import Callable, TypeVar
 
 from memtriage import accounting, diagnosis, exhaustion, following, recorded, survey
 from memtriage.procfs import (
@@ -36,6 +37,7 @@ from memtriage.report.skim import Skimmed, skim
 from memtriage.state import Sample as Remembered
 from memtriage.wording import clean
 
+T = TypeVar("T")
 _ALIASES = "/sys/kernel/slab"
 _BOOT = "sys/kernel/random/boot_id"
 SLACK = 1.5
@@ -323,7 +325,7 @@ def _counted(data: bytes) -> vmstat.Vmstat:
     return vmstat.parse(b"".join(line + b"\n" for line in data.split(b"\n") if line.startswith((b"pgscan_", b"slabs_", b"oom_kill "))))
 
 
-def _maybe(sample: Sample, name: str, parse):  # type: ignore[no-untyped-def]
+def _maybe(sample: Sample, name: str, parse: Callable[[bytes], T]) -> T | None:
     try:
         return recorded.value(sample, name, parse)
     except files.ProcfsError:
@@ -343,7 +345,8 @@ def _extra(sample: Sample, page: int) -> accounting.Extra:
     if network is not None:
         known = [network.protocols[name]["mem"] for name in ("TCP", "UDP") if "mem" in network.protocols.get(name, {})]
         sockets = sum(known) * page + network.protocols.get("FRAG", {}).get("memory", 0) if known else None
-    return accounting.Extra(release is not None and release.version >= (5, 3), None, None, sockets)
+    version = release.version if release is not None else None
+    return accounting.Extra(version is not None and version >= (5, 3), None, None, sockets)
 
 
 def _text(sample: Sample, name: str) -> str:

@@ -73,6 +73,7 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
     for count, place in enumerate(places):
         if count % 50 == 0:
             say("reading what is shown", 0.4 + 0.4 * count / len(places))
+            data.madvise(mmap.MADV_DONTNEED)
         stop = found.start[place + 1] if place < last else min(len(data), found.start[place] + LONGEST)
         text = bytes(data[found.start[place] : min(stop, found.start[place] + LONGEST)])
         row = found.row[place] - found.start[place]
@@ -121,8 +122,9 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
     shift, undated, back, broken = 0.0, 0, 0, 0
     unit = 0.0
     for count, row in enumerate(_rows(data, label)):
-        if count % 2000 == 0:
+        if count % 500 == 0:
             say("looking at every sample", 0.4 * row / max(1, len(data)))
+            data.madvise(mmap.MADV_DONTNEED)  # or all of a log of gigabytes would count as resident
         before = bytes(data[max(0, row - 2 * LINE) : row])
         date, begin = _date(before, row)
         line_end = data.find(b"\n", row, row + LINE)
