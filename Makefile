@@ -56,6 +56,10 @@ test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machin
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
 
+contract: $(VENV)/installed  ## tests/contract.txt anew: what users script against; a change belongs into CHANGELOG.md
+	PYTHONPATH=lib $(BIN)/python -m tests.contract --write
+.PHONY: contract
+
 compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
 	$(PYTHON) -m compileall -q lib/memtriage checks
 

@@ -1,7 +1,7 @@
 """What users script against, as text: options, perfdata labels, exit codes, subcommands, metrics, formats.
 
-``python -m tests.contract`` prints it; ``--write`` makes tests/contract.txt of it. A change there is a change for somebody's scripts: it
-belongs into CHANGELOG.md.
+``python -m tests.contract`` prints it; ``--write`` (``make contract``) makes tests/contract.txt of it. A change there is a
+change for somebody's scripts: it belongs into CHANGELOG.md.
 """
 
 from __future__ import annotations
