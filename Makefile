@@ -53,6 +53,9 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
 	$(BIN)/python tests/guest/recorder.py $(ARGS)
 
+picture: $(VENV)/installed  ## docs/leak.png anew: a leak in a virtual machine, recorded and drawn; a quarter of an hour; needs QEMU
+	$(BIN)/python tests/guest/picture.py $(ARGS)
+
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
 
@@ -66,6 +69,12 @@ compile:  ## bytecode for a checkout that the checks' user cannot write to; with
 dist: $(VENV)/dependencies  ## wheel and sdist
 	rm -rf build dist
 	$(BIN)/python -m build --no-isolation
+
+deb:  ## Debian's package into dist/, by its own tools and Python: docs/install.md
+	packaging/build-deb.sh dist
+
+rpm:  ## the package of EL 9 and later into dist/
+	packaging/build-rpm.sh dist
 
 clean:  ## back to what git knows
 	rm -rf .venv .venv-* build dist lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -91,4 +100,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist clean
+.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest picture docs compile dist deb rpm clean

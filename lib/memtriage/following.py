@@ -61,10 +61,15 @@ def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None
 
 
 def sample(proc: str, now: Now) -> Sample:
-    """The raw counters to remember, under the boot and uptime of the tree they came from; the keys are told in :mod:`~.exhaustion`.
+    """The raw counters to remember, under the boot and uptime of the tree they came from.
 
     Raises :class:`~memtriage.procfs.files.ProcfsError` where boot or uptime are not to be had: then nothing can be compared.
     """
+    return Sample(boot_id.read(proc), uptime.read(proc).up_s, counters(now))
+
+
+def counters(now: Now) -> dict[str, int]:
+    """What of one reading is remembered; the keys are told in :mod:`~.exhaustion`."""
     memory, page = now.memory, now.page
     values = {"available": memory.available // 1024, "total": memory.total // 1024}
     values.update({"p." + name: size // 1024 for name, size in memory.book.parts.items()})
@@ -87,7 +92,7 @@ def sample(proc: str, now: Now) -> Sample:
         values["dentries"], values["dentries_unused"] = now.dentries.nr_dentry, now.dentries.nr_unused
     if now.inodes:
         values["inodes"] = now.inodes.nr_inodes
-    return Sample(boot_id.read(proc), uptime.read(proc).up_s, values)
+    return values
 
 
 def history(samples: list[Sample], page: int) -> exhaustion.History:
@@ -98,8 +103,12 @@ def history(samples: list[Sample], page: int) -> exhaustion.History:
 
 def outlook(now: Now, past: exhaustion.History, rules: exhaustion.Rules) -> exhaustion.Outlook:
     """What grows, and when memory will be gone."""
-    caches = {cache.name: exhaustion.Cache(cache.reclaimable, _in_use(cache, now)) for cache in now.slab.caches}
-    return exhaustion.outlook(past, caches, now.memory.available, now.memory.total, rules)
+    return exhaustion.outlook(past, caches(now), now.memory.available, now.memory.total, rules)
+
+
+def caches(now: Now) -> dict[str, exhaustion.Cache]:
+    """What is known of each slab cache beside its size."""
+    return {cache.name: exhaustion.Cache(cache.reclaimable, _in_use(cache, now)) for cache in now.slab.caches}
 
 
 def _in_use(cache: diagnosis.Cache, now: Now) -> float | None:

@@ -96,7 +96,7 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
     state = UNKNOWN
     try:
         _silence()
-        state, output = _answer(name, about, table, judge)
+        state, output = answer(name, about, table, judge, sys.argv[1:], lambda seconds: _arm(name, seconds))
         _arm(name, 1.0, silent=True)  # a pipe that nobody reads must not hold a check for ever, and a second answer would follow the first
         _write(output)
     except BaseException as error:
@@ -109,11 +109,16 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
         os._exit(state)
 
 
-def _answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Namespace], Report]) -> tuple[int, bytes]:
+def answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Namespace], Report], argv: list[str],
+           arm: Callable[[float], None]) -> tuple[int, bytes]:
+    """State and output of one run with the options ``argv``; whatever goes wrong is UNKNOWN and says so.
+
+    ``arm`` is given the time-out. See :mod:`memtriage.inprocess` for a process that goes on afterwards.
+    """
     args: Namespace | None = None
     try:
-        args = parse(name, about, table, sys.argv[1:])
-        _arm(name, args["timeout"])
+        args = parse(name, about, table, argv)
+        arm(args["timeout"])
         report = judge(args)
     except Usage as usage:
         if usage.help:
