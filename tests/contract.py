@@ -53,7 +53,7 @@ def described(action: argparse.Action) -> str:
         text += " " + str(action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper()))
         text += f" ({action.nargs})" if action.nargs is not None else ""
     default: Any = action.default
-    if default not in (None, False, argparse.SUPPRESS) and default != []:
+    if default not in (None, False, "", argparse.SUPPRESS) and default != []:
         text += f", by default {','.join(default) if isinstance(default, tuple) else default}"
     return text + (", required" if action.required and action.option_strings else "")
 
