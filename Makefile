@@ -59,6 +59,10 @@ picture: $(VENV)/installed  ## docs/leak.png anew: a leak in a virtual machine, 
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
 
+contract: $(VENV)/installed  ## tests/contract.txt anew: what users script against; a change belongs into CHANGELOG.md
+	PYTHONPATH=lib $(BIN)/python -m tests.contract --write
+.PHONY: contract
+
 compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
 	$(PYTHON) -m compileall -q lib/memtriage checks
 

@@ -1,7 +1,7 @@
 """What users script against, as text: options, perfdata labels, exit codes, subcommands, metrics, formats.
 
-``python -m tests.contract`` prints it; ``--write`` makes tests/contract.txt of it. A change there is a change for somebody's scripts: it
-belongs into CHANGELOG.md.
+``python -m tests.contract`` prints it; ``--write`` (``make contract``) makes tests/contract.txt of it. A change there is a
+change for somebody's scripts: it belongs into CHANGELOG.md.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def described(action: argparse.Action) -> str:
         text += " " + str(action.metavar or ("|".join(map(str, action.choices)) if action.choices else action.dest.upper()))
         text += f" ({action.nargs})" if action.nargs is not None else ""
     default: Any = action.default
-    if default not in (None, False, argparse.SUPPRESS) and default != []:
+    if default not in (None, False, "", argparse.SUPPRESS) and default != []:
         text += f", by default {','.join(default) if isinstance(default, tuple) else default}"
     return text + (", required" if action.required and action.option_strings else "")
 

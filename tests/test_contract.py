@@ -26,7 +26,7 @@ FORMATS = ROOT / "tests" / "fixtures" / "formats"
 def test_nothing_has_changed() -> None:
     before, now = contract.GOLDEN.read_text().splitlines(), contract.whole().splitlines()
     changes = "\n".join(difflib.unified_diff(before, now, "tests/contract.txt", "now", lineterm="", n=0))
-    assert not changes, f"{changes}\nIf that is meant: python -m tests.contract --write, and a line in CHANGELOG.md for whoever has scripts"
+    assert not changes, f"{changes}\nIf that is meant: make contract, and a line in CHANGELOG.md for whoever has scripts"
 
 
 @pytest.mark.parametrize("check", CHECKS)

@@ -69,6 +69,12 @@ def test_what_one_line_of_each_says() -> None:
                          "# TYPE memtriage_free_mem_state gauge\nmemtriage_free_mem_state 2\n")
     slab = on("c-unreclaimable-slab", "check_slab_growth", "--output", "prometheus:hub").out
     assert '\nmemtriage_slab_growth_cache_bytes{cache="kmalloc_4k",service="hub"} 2576973824\n' in slab
+    assert len(samples(on("hostile-names", "check_slab_growth", "--output", "prometheus").out)) > 5
+
+
+def test_a_check_that_cannot_finish_leaves_no_metrics_and_3() -> None:
+    answer = run("check_free_mem", "--output", "prometheus", "-t", "0.001")
+    assert (answer.code, answer.out.split(" s")[0], answer.err) == (3, "FREE_MEM UNKNOWN - timed out after 0.001", ""), answer
 
 
 def test_unknown_is_a_state_and_a_usage_error_is_none() -> None:

@@ -10,7 +10,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from memtriage.cli import config as cli_config
@@ -91,15 +91,14 @@ def test_nrpe_lines_are_what_the_docs_say() -> None:
 # --- the tools' own opinion ---
 
 @pytest.mark.engine
-def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
-    definitions = tmp_path / "definitions"
+def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
+    definitions = public_path / "definitions"
     config("icinga2", "--notifications", "--passive", *MORE, "-o", f"{definitions}/")
     for name in ("commands", "users", "timeperiods", "templates"):  # the sample configuration: what the notification uses
         sample = Path(f"/etc/icinga2/conf.d/{name}.conf")
         assert sample.exists(), "needs icinga2-common"
         (definitions / sample.name).write_bytes(sample.read_bytes())
-    subprocess.run(["chmod", "-R", "a+rX", tmp_path, *tmp_path.parents[:2]], timeout=20, check=True)
-    icinga = Icinga(tmp_path / "icinga", definitions, more="""
+    icinga = Icinga(public_path / "icinga", definitions, more="""
         const MemtriagePassword = "x"
         object Host "hub" {
           check_command = "dummy"
@@ -134,10 +133,9 @@ def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("local", [False, True])
-def test_nagios_accepts_it_without_a_warning(tmp_path: Path, local: bool) -> None:
+def test_nagios_accepts_it_without_a_warning(public_path: Path, local: bool) -> None:
     where = ["--local", "hub"] if local else []
-    line = nagios(tmp_path / "nagios", config("nagios", "--passive", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
-    subprocess.run(["chmod", "a+rX", *tmp_path.parents[:2], tmp_path], timeout=20, check=True)
+    line = nagios(public_path / "nagios", config("nagios", "--passive", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
     done = subprocess.run([line[0], "-v", line[1]], capture_output=True, text=True, timeout=60, check=False, env=SYSTEM)
     assert done.returncode == 0 and "Total Warnings: 0\nTotal Errors:   0\n" in done.stdout, done.stdout
     assert f"Checked {7 if local else 8} services." in done.stdout, done.stdout
@@ -196,12 +194,15 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
 def test_what_sudo_and_nagios_read_is_what_was_written() -> None:
     """Their readers as their manuals describe them, on every kind of letter; the readers themselves are asked in the slow tests."""
 
+    found = checks()
+
+    @settings(deadline=None)
     @given(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=30))
     def both(text: str) -> None:
         stripped = re.sub(r"\\([:,= #\\])", r"\1", sudoers.escaped(text))
         assert fnmatch_words(stripped) == text
         assert shlex.split(nagios_words([text]).replace("$$", "$").replace("\\;", ";")) == [text]
-        line = table.lines(checks(), [f"x=check_oom_kill --log {quoted('/' + text)} --hold 2h"])[-1]
+        line = table.lines(found, [f"x=check_oom_kill --log {quoted('/' + text)} --hold 2h"])[-1]
         assert table.variables(line) == {"oom_kill_log": "/" + text, "oom_kill_hold": "2h"}
 
     both()

@@ -46,6 +46,7 @@ def _passive(wanted: Wanted) -> list[str]:
     said = quoted(["/bin/sh", "-c", f'echo "UNKNOWN - {STALE % (FRESH_S // 60)}"; exit 3'])
     return [
         "# Hosts in this group only send results (memtriage record --passive). check_service_freshness=1 is needed, and Nagios' default.\n"
+        "# It needs a member too.\n"
         + define("hostgroup", hostgroup_name=GROUP + "-passive", alias="Hosts that send results about their memory"),
         define("command", command_name="memtriage_stale", command_line=said),
         *(f"# {line.check.about}\n" + define(
