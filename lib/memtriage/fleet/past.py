@@ -1,7 +1,7 @@
 """What earlier runs saw: one file, rewritten by each run, a few points a host. It proves slow growth, and says when growth began.
 
-A check proves a trend only when a third of the headroom is gone, and forgets after a week. Here the size of unreclaimable slab is kept as at
-most :data:`POINTS` points a host, thinned as they get old, and the same gates (:func:`memtriage.growth.prove`) are asked about them.
+A check proves a trend only when a third of the headroom is gone, and forgets after a week. Here the size of unreclaimable slab is kept as
+at most :data:`POINTS` points a host, thinned as they get old, and the same gates (:func:`memtriage.growth.prove`) are asked about them.
 """
 
 from __future__ import annotations

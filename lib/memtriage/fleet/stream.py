@@ -30,77 +30,92 @@ def _integer(digits: str) -> float:
     return int(digits) if len(digits) < 20 else float(digits)
 
 
+_parse = json.JSONDecoder(parse_int=_integer, parse_constant=lambda word: None).raw_decode
+
+
 def results(read: Callable[[int], bytes]) -> Iterator[dict[str, Any]]:
     """The objects in the order they come. ``read(n)`` gives up to ``n`` bytes, none at the end.
 
     Raises :class:`~memtriage.fleet.trouble.Trouble` where the reply is something else, ends in the middle, or holds an object above
     :data:`MOST`; the objects before that have been given by then.
     """
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    parse = json.JSONDecoder(parse_int=_integer, parse_constant=lambda word: None).raw_decode
-    text, place, first, ended = "", 0, True, False
-    wanted = 1
-
-    def more() -> None:
-        nonlocal text, place, ended
-        parts, got = [text[place:]], 0
-        place = 0
-        while got < wanted and not ended:
-            data = read(CHUNK)
-            ended = not data
-            parts.append(decoder.decode(data, final=ended))
-            got += len(parts[-1])
-        text = "".join(parts)
-
-    def cut() -> Trouble:
-        return Trouble("the reply ends in the middle: the server or the network gave up" if text or not first else "the reply is empty")
-
+    window = _Window(read)
+    _begin(window)
+    first = True
     while True:
-        found = _START.match(text)
-        if found:
-            place = found.end()
-            break
-        if ended:
-            raise cut() if '{"results":['.startswith(text.strip()) else _strange(text)
-        if len(text) > 200:
-            raise _strange(text)
-        more()
-    while True:
-        gap = _NEXT.match(text, place)
+        gap = _NEXT.match(window.text, window.place)
         assert gap is not None  # it matches nothing, too
-        if gap.end() == len(text):
-            if ended:
-                raise cut()
-            more()
+        if gap.end() == len(window.text):
+            window.more()
             continue
-        if text[gap.end()] == "]" and not gap.group(1):
-            place = gap.end() + 1
+        letter = window.text[gap.end()]
+        if letter == "]" and not gap.group(1):
+            window.place = gap.end() + 1
             break
-        if bool(gap.group(1)) is first or text[gap.end()] != "{":
-            raise _strange(text[place:])
+        if bool(gap.group(1)) is first or letter != "{":
+            raise _strange(window.text[window.place :])
+        window.place, first = gap.start(), False
+        yield _object(window, gap.end() - gap.start())
+    while not window.ended and len(window.text) - window.place < 200:
+        window.more()
+    if not _END.match(window.text, window.place):
+        raise _strange(window.text[window.place :]) if window.text[window.place :].strip() else _cut()
+
+
+class _Window:
+    """The part of the reply that is being looked at."""
+
+    def __init__(self, read: Callable[[int], bytes]) -> None:
+        self.read = read
+        self.decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self.text, self.place, self.ended = "", 0, False
+
+    def more(self, least: int = 1) -> None:
+        """At least so many characters more, unless the reply ends. Raises :class:`Trouble` where it had ended before."""
+        if self.ended:
+            raise _cut()
+        parts, got, self.place = [self.text[self.place :]], 0, 0
+        while got < least and not self.ended:
+            data = self.read(CHUNK)
+            self.ended = not data
+            parts.append(self.decoder.decode(data, final=self.ended))
+            got += len(parts[-1])
+        self.text = "".join(parts)
+
+
+def _begin(window: _Window) -> None:
+    while True:
+        found = _START.match(window.text)
+        if found:
+            window.place = found.end()
+            return
+        so_far = "".join(window.text.split())
+        if not '{"results":['.startswith(so_far) or len(window.text) > 200:
+            raise _strange(window.text)
+        window.more()
+
+
+def _object(window: _Window, ahead: int) -> dict[str, Any]:
+    """The object ``ahead`` characters on, of which not all need be there yet."""
+    while True:
         try:
-            value, after = parse(text, gap.end())
+            value, after = _parse(window.text, window.place + ahead)
         except RecursionError:
             raise Trouble("the reply is nested too deeply") from None
         except json.JSONDecodeError:
-            left = len(text) - place
+            left = len(window.text) - window.place
             if left > MOST:
                 raise Trouble(f"the reply holds an object that is no JSON, or is longer than {MOST >> 20} MiB") from None
-            if ended:
-                raise cut() from None
             # As much again as there is, so that a long object is not begun anew with every piece of it.
-            wanted = left
-            more()
-            wanted = 1
+            window.more(left)
             continue
-        first, place = False, after
-        yield value
-    while not ended:
-        more()
-        if len(text) > 200:
-            break
-    if not _END.match(text, place):
-        raise _strange(text[place:]) if text[place:].strip() else cut()
+        window.place = after
+        found: dict[str, Any] = value
+        return found
+
+
+def _cut() -> Trouble:
+    return Trouble("the reply ends in the middle: the server or the network gave up")
 
 
 def _strange(text: str) -> Trouble:

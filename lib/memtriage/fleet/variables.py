@@ -1,4 +1,7 @@
-"""Host variables as flat pairs: ``{"os": {"kernel": "6.1"}, "roles": ["web", "db"]}`` -> ``os.kernel=6.1``, ``roles[web]=yes``, ``roles[db]=yes``."""
+"""Host variables as flat pairs.
+
+``{"os": {"kernel": "6.1"}, "roles": ["web", "db"]}`` becomes ``os.kernel=6.1``, ``roles[web]=yes``, ``roles[db]=yes``.
+"""
 
 from __future__ import annotations
 
