@@ -18,6 +18,7 @@ COMMANDS: dict[str, str] = {
     "explain": "where all the memory is, and who is to blame",
     "simulate": "makes a bounded memory leak of a known kind, and undoes it",
     "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
+    "fleet": "is it the kernel or is it us? The same question over all hosts of an Icinga 2",
     "record": "the flight recorder: goes on when nothing else can run",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""

@@ -40,7 +40,7 @@ def where(url: str, name: str | None) -> Where:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = None
-    if host is None or parts.scheme != "https" or parts.path not in ("", "/", "/v1", "/v1/") or parts.query or parts.username is not None:
+    if not host or parts.scheme != "https" or parts.path.strip("/") not in ("", "v1") or parts.query or parts.username is not None:
         raise Trouble(f"'{url}' is no https://HOST:PORT")
     return Where(host, port or PORT, name or host)
 
@@ -88,7 +88,7 @@ class Api:
                     yield attributes
         except ssl.SSLCertVerificationError as error:
             raise Trouble(f"the certificate of {self.at.host}:{self.at.port} is not to be trusted: {error.verify_message}; "
-                          "--ca FILE names the authority (Icinga's: /var/lib/icinga2/certs/ca.crt), --name what it is made out to") from None
+                          "--ca FILE names the authority (Icinga's: /var/lib/icinga2/certs/ca.crt), --name the node") from None
         except ssl.SSLError as error:
             raise Trouble(f"{self.at.host}:{self.at.port}: no TLS connection: {error.reason or error}") from None
         except socket.timeout:
@@ -108,7 +108,7 @@ class Api:
         if reply.status == 403 or (reply.status == 404 and "No objects found" in said):
             # So it answers a filter that it cannot read, and a user who may not query.
             return Trouble(f"Icinga 2 shows no {kind} ({reply.status}): the API user needs the permission objects/query/{what}, "
-                           "and a filter must be an expression that Icinga 2 understands")
+                           "and a filter must be one that Icinga 2 understands")
         return Trouble(f"Icinga 2 answered {reply.status} {reply.reason}: {said[:120]}")
 
 

@@ -20,7 +20,7 @@ class Credentials(NamedTuple):
 
 
 def read(path: str) -> Credentials:
-    """The file's one line is ``user:password``. Raises :class:`~memtriage.fleet.trouble.Trouble`; no word of it repeats what the file holds."""
+    """The file's one line is ``user:password``. Raises :class:`~memtriage.fleet.trouble.Trouble`, which repeats nothing of the file."""
     try:
         # Without waiting: opening a FIFO would block for ever.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
