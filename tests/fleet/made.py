@@ -24,7 +24,7 @@ from tests.fixtures.make import TOTAL, Scenario
 HOUR, DAY = 3600.0, 86400.0
 LENGTH = 3 * DAY
 """Of a life, since boot."""
-ROUNDS = (LENGTH - 16 * HOUR, LENGTH - 8 * HOUR, LENGTH)
+ROUNDS = (0.75 * DAY, 2 * DAY, LENGTH)
 STEP = 1800.0
 BAD = "6.1.0-13-amd64"
 """The release that leaks, on 70 % of its hosts."""
@@ -152,7 +152,8 @@ def history(folder: Path, life: Life, end: float, chance: random.Random) -> str:
 
 def play(life: Life, end: float, seed: int = 1) -> tuple[Said, Said]:
     """check_slab_growth and check_free_mem at a moment of a life."""
-    with tempfile.TemporaryDirectory() as name:
+    # In memory: what a check remembers it waits to have on the disk, for some tenths of a second.
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None) as name:
         folder = Path(name)
         memory = history(folder, life, end, random.Random(seed))
         proc = show(folder, Moment(end, scenario(life, end)))
@@ -177,13 +178,15 @@ def fleet(seed: int, size: int, kinds: list[str]) -> list[Host]:
         dice = chance.random()
         kind = "leak" if leaks else "stray" if dice < 0.01 else "programs" if dice < 0.02 else "busy" if role == BUSY else "calm"
         debian = {"6": "12", "5": "11"}[release[0]] + "." + str(chance.randint(1, 4))
-        variables = {"role": role, "os": {"family": "Debian", "release": debian}, "hardware": chance.choice(["r640", "r740", "kvm", "c220"]),
+        variables = {"role": role, "os": {"family": "Debian", "release": debian},
+                     "hardware": chance.choice(["r640", "r740", "kvm", "c220"]),
                      "packages": {"nfs-common": chance.choice(["2.6.2-4", "1.3.4-6"]),
                                   "openssl": chance.choice(["3.0.11", "3.0.13", "3.0.14"])},
                      "site": chance.choice(["a", "b", "c"]), "owner": f"team{chance.randint(1, 12)}",
                      "address": f"10.1.{number >> 8}.{number & 255}", "snmp_community": "not to be shown",
                      "tags": chance.sample(["nfs", "lvm", "ipv6", "docker"], 2)}
-        found.append(Host(f"h{number:05d}.example.net", release, variables, chance.choice(by_kind[kind]), leaks, chance.uniform(0.6, 1.5)))
+        life = chance.choice(by_kind[kind])
+        found.append(Host(f"h{number:05d}.example.net", release, variables, life, leaks, chance.uniform(0.6, 1.5)))
     return found
 
 
@@ -207,8 +210,8 @@ def paced(said: Said, host: Host) -> list[str]:
         number = re.match(r"-?[0-9]+", rest)
         if number and (label in ("eta", "growth_per_hour") or label.startswith("g_")):
             factor = 1 / host.pace if label == "eta" else host.pace
-            item = f"{label}={int(int(number.group()) * factor)}{rest[number.end():]}"
-        found.append(item)
+            rest = f"{int(int(number.group()) * factor)}{rest[number.end():]}"
+        found.append(f"{label}={rest}")
     return found
 
 

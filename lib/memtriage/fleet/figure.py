@@ -65,14 +65,15 @@ def draw(found: Summary) -> Any:
     findings = _chosen(found)
     key, kernels = _kernels(found)
     rows = max(len(findings), len(kernels), 4)
-    figure = Figure(figsize=(13, 3.0 + 0.36 * rows), facecolor="white", layout="constrained")
+    figure = Figure(figsize=(13.5, 3.0 + 0.33 * rows), facecolor="white", layout="constrained")
     left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.15, 1)})
     title = textwrap.fill("Is it the kernel?  " + screen.verdict(found), 120) + "\n" + textwrap.fill("Is it us?  " + screen.us(found), 120)
     figure.suptitle(title, x=0.01, ha="left", fontsize=12, fontweight="bold")
     judged = found.kernel.judged
     silent = found.total - judged
-    figure.supxlabel(f"{judged} hosts judged, {silent} not (silent, never checked, UNKNOWN, no such check); slab grows on {found.kernel.grow}; "
-                     f"{found.kernel.compared} groups compared", x=0.01, ha="left", fontsize=9, color="#555555")
+    figure.supxlabel(f"{judged} hosts judged, {silent} not (silent, never checked, UNKNOWN, no such check); slab grows on "
+                     f"{found.kernel.grow}; {found.kernel.compared} groups compared; right: each host, median and middle half",
+                     x=0.01, ha="left", fontsize=9, color="#555555")
     _forest(left, findings)
     _growth(right, key, kernels, {value for cause in found.kernel.causes for name, value in cause.group.names if name == key})
     return figure
@@ -114,51 +115,66 @@ def _forest(axes: Any, findings: Sequence[Finding]) -> None:
         if one.kind == attribution.CAUSE:
             text.set_fontweight("bold")
     ends = [inside(value) for one in findings for value in (one.odds.low, one.odds.high)]
-    axes.set_xlim(min(0.5, min(ends) / 1.5), max(2.0, max(ends) * 1.5))
+    least, most = min(0.5, *ends) / 1.5, max(2.0, *ends) * 1.5
+    ticks = [tick for tick in (0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000, 100000) if least <= tick <= most]
+    axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.minorticks_off()
+    axes.set_xlim(least, most)
     axes.set_ylim(-0.7, len(findings) - 0.3)
     axes.set_xlabel("odds ratio (1: no difference)", fontsize=9)
-    axes.legend(loc="lower right", fontsize=8, frameon=True, framealpha=0.9, edgecolor="none")
+    axes.legend(loc="upper center", bbox_to_anchor=(0.4, -0.11), ncol=4, fontsize=8, frameon=False)
     _plain(axes)
 
 
-def _kernels(found: Summary) -> tuple[str, list[tuple[str, list[float]]]]:
-    """The attribute of which growth is shown, and its most frequent values with the growth of each host in MiB an hour."""
+Rates = list[tuple[float, bool]]
+"""Of one kernel's hosts, in order: growth in MiB an hour, and whether a trend is proven."""
+
+
+def _kernels(found: Summary) -> tuple[str, list[tuple[str, Rates]]]:
+    """The attribute of which growth is shown, and its most frequent values with the growth of their hosts."""
     keys = [key for key in found.kernel_keys if key in found.growth] or list(found.growth)
-    if not keys:
+    if not keys or not found.growth[keys[0]]:
         return "", []
     values = sorted(found.growth[keys[0]].items(), key=lambda item: (-len(item[1]), item[0]))[:ROWS]
-    scaled = [(value, [rate / MIB for rate in sorted(rates)]) for value, rates in values]
-    return keys[0], sorted(scaled, key=lambda item: (item[1][len(item[1]) // 2], item[1][-1]))
+    scaled = [(value, [(rate / MIB, proven) for rate, proven in sorted(rates)]) for value, rates in values]
+    return keys[0], sorted(scaled, key=lambda item: (sum(proven for _, proven in item[1]) / len(item[1]), item[1][-1]))
 
 
-def _growth(axes: Any, key: str, kernels: list[tuple[str, list[float]]], guilty: set[str]) -> None:
-    axes.set_title(f"Growth of the fastest suspect cache by {clean(key)}: hosts, median, middle half", loc="left", fontsize=10)
+def _growth(axes: Any, key: str, kernels: list[tuple[str, Rates]], guilty: set[str]) -> None:
+    axes.set_title(f"How fast slab grows, by {clean(key)}", loc="left", fontsize=10)
     if not kernels:
         axes.text(0.5, 0.5, "no host says which kernel it runs", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
         return
     axes.set_xscale("symlog", linthresh=1, linscale=0.6)
-    for place, (value, rates) in enumerate(kernels):
-        colour = COLOURS[attribution.CAUSE] if value in guilty else "#5d7a8c"
+    for place, (_, rates) in enumerate(kernels):
         some = rates[:: max(1, len(rates) // POINTS)]
         # Spread by place in the list and not by chance, so that the same fleet makes the same picture.
         heights = [place + 0.32 * (((number * 0.618034) % 1) * 2 - 1) for number in range(len(some))]
-        axes.plot(some, heights, ".", color=colour, alpha=0.35, markersize=4, markeredgewidth=0, rasterized=True)
-        quarter, half, most = (rates[len(rates) * part // 4] for part in (1, 2, 3))
-        axes.plot([quarter, most], [place, place], color=colour, linewidth=7, alpha=0.45, solid_capstyle="butt")
-        axes.plot([half, half], [place - 0.33, place + 0.33], color="black", linewidth=1.8)
+        for proven, colour, words in ((False, "#7d97a6", "no trend proven"),
+                                      (True, COLOURS[attribution.CAUSE], "grows: a trend is proven")):
+            points = [(rate, height) for (rate, is_so), height in zip(some, heights) if is_so is proven]
+            # Labels for the legend once, even where this kernel has no such host.
+            axes.plot([rate for rate, _ in points], [height for _, height in points], ".", color=colour, alpha=0.5, markersize=5,
+                      markeredgewidth=0, rasterized=True, label=None if place else words)
+        quarter, half, most = (rates[len(rates) * part // 4][0] for part in (1, 2, 3))
+        axes.plot([quarter, most], [place, place], color="black", linewidth=6, alpha=0.22, solid_capstyle="butt")
+        axes.plot([half, half], [place - 0.3, place + 0.3], color="black", linewidth=1.8)
     axes.set_yticks(range(len(kernels)), [f"{clean(value, 32)}  ({len(rates)})" for value, rates in kernels], fontsize=8)
     for text, (value, _) in zip(axes.get_yticklabels(), kernels):
         if value in guilty:
             text.set_fontweight("bold")
-    highest = max(max(rates) for _, rates in kernels)
-    top = 10 ** max(1.0, log10(max(1.0, highest)) + 0.15)
+    top = 10 ** max(1.0, log10(max(1.0, *(rates[-1][0] for _, rates in kernels))) + 0.15)
     axes.set_xlim(-0.3, top)
     ticks = [tick for tick in (0, 1, 3, 10, 30, 100, 300, 1000, 3000, 10000, 100000) if tick <= top]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
-    axes.set_ylim(-0.7, len(kernels) - 0.3)
-    axes.set_xlabel("MiB an hour", fontsize=9)
+    axes.set_ylim(-0.9, len(kernels) - 0.4)
+    axes.set_xlabel("MiB an hour, of the fastest suspect cache", fontsize=9)
+    legend = axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.11), ncol=2, fontsize=8, frameon=False)
+    for handle in legend.legend_handles if hasattr(legend, "legend_handles") else legend.legendHandles:
+        handle.set_alpha(1)
+        handle.set_markersize(9)
     _plain(axes)
 
 

@@ -30,7 +30,9 @@ def tree(found: Summary) -> dict[str, Any]:
         "grow_by_history_only": found.steady,
         "kernel": _answer(found.kernel, found.details),
         "programs": _answer(found.programs, {}),
-        "busy": _answer(found.busy, {}),
+        "busy": {**_answer(found.busy, {}), "moves": [
+            {"attributes": _names(cause.group), "up": found.moves[cause.group.mask][0], "down": found.moves[cause.group.mask][1]}
+            for cause in found.busy.causes]},
         "exhaustion": [end._asdict() for end in found.ends],
     }
 

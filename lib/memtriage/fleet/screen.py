@@ -30,9 +30,7 @@ def lines(found: Summary, top: int = 10, everything: bool = False) -> Iterator[s
         yield from _cause(cause, found.programs, None)
     yield from _others(found.programs)
     for cause in found.busy.causes:
-        a, b, c, d = cause.table
-        yield (f"Busy, not growing: {names(cause.group)}: caches of {a} of {a + b} hosts move by 16 MiB/h or more, without a trend "
-               f"(others: {c} of {c + d}).")
+        yield _moving(cause, found)
     for key in _keys(found, everything):
         yield ""
         yield from _table(key, found.kernel)
@@ -148,6 +146,16 @@ def _cache(cache: Cache) -> str:
     return f"{said}; elsewhere {elsewhere}"
 
 
+def _moving(cause: Finding, found: Summary) -> str:
+    """A role at work, or a leak that is too young: one look tells them apart only where some go up and others down."""
+    a, b, c, d = cause.table
+    up, down = found.moves[cause.group.mask]
+    said = (f"Moves, no trend proven: {names(cause.group)}: a cache changes by 16 MiB/h or more on {a} of {a + b} hosts "
+            f"(others: {c} of {c + d}): {up} up, {down} down")
+    one_way = "; all one way: the hour of the day, or a growth too young to be proven. Ask again in some hours"
+    return said + (one_way if min(up, down) < max(up, down) / 20 else "; both ways: busy") + "."
+
+
 def _others(answer: Answer) -> Iterator[str]:
     """Groups that only look like causes."""
     for kind, words in ((attribution.INSEPARABLE, "cannot be told from"), (attribution.EXPLAINED, "is explained by")):
@@ -161,7 +169,9 @@ def _others(answer: Answer) -> Iterator[str]:
 
 
 def _keys(found: Summary, everything: bool) -> list[str]:
-    """Attributes to show a table of: the kernel's, and those of causes; or all that were compared."""
+    """Attributes to show a table of: the kernel's, and those of causes; or all that were compared. None where nothing grows."""
+    if not found.kernel.grow:
+        return []
     wanted = dict.fromkeys(found.kernel_keys[:1] + [cause.group.names[0][0] for cause in found.kernel.causes])
     if everything:
         wanted.update(dict.fromkeys(sorted({key for finding in found.kernel.findings for key, _ in finding.group.names})))

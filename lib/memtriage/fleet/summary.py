@@ -83,12 +83,14 @@ class Summary(NamedTuple):
     """Hosts without proven growth whose caches move; a cause here is a role at work, no leak."""
     details: dict[int, Detail]
     """By a cause's mask, of ``kernel``."""
+    moves: dict[int, tuple[int, int]]
+    """By a cause's mask, of ``busy``: on how many hosts a cache goes up and down so fast."""
     steady: int
     """Hosts whose growth only the history proves."""
     history_started: float | None
     ends: list[End]
-    growth: dict[str, dict[str, list[float]]]
-    """For pictures: of ``kernel_keys`` and the causes' keys, by value: growth_per_hour of each judged host."""
+    growth: dict[str, dict[str, list[tuple[float, bool]]]]
+    """For pictures: of ``kernel_keys`` and the causes' keys, by value: growth_per_hour of each judged host, and whether it is proven."""
 
 
 def summarise(fleet: Fleet, api: str, by: Collection[str], kernel_var: str | None, history_started: float | None) -> Summary:
@@ -106,13 +108,19 @@ def summarise(fleet: Fleet, api: str, by: Collection[str], kernel_var: str | Non
     keys = [kernel_var] if kernel_var else sorted({key for host in judged for key in host.attributes if KERNEL.search(key)})
     details = {cause.group.mask: _detail(judged, cause, history_started) for cause in kernel.causes}
     shown = dict.fromkeys([*keys, *(key for cause in kernel.causes for key, _ in cause.group.names)])
-    return Summary(api, fleet.now, states, len(everyone), fleet.odd, fleet.ahead, keys, kernel, programs, busy, details,
+    moves = {cause.group.mask: _moves(quiet, cause) for cause in busy.causes}
+    return Summary(api, fleet.now, states, len(everyone), fleet.odd, fleet.ahead, keys, kernel, programs, busy, details, moves,
                    sum(host.steady and host.figure("eta", host.slab) is None for host in judged), history_started,
                    _ends(everyone, keys), {key: _growth(judged, key) for key in shown})
 
 
 def _busy(host: Host) -> bool:
     return any(abs(rate) >= BUSY for rate in host.growth.values())
+
+
+def _moves(quiet: list[Host], cause: Finding) -> tuple[int, int]:
+    rates = [list(host.growth.values()) or [0] for place, host in enumerate(quiet) if cause.group.mask >> place & 1]
+    return sum(max(row) >= BUSY for row in rates), sum(min(row) <= -BUSY for row in rates)
 
 
 def _detail(judged: list[Host], cause: Finding, started: float | None) -> Detail:
@@ -160,10 +168,10 @@ def _ends(everyone: list[Host], keys: list[str]) -> list[End]:
     return sorted(found, key=lambda end: (end.eta, end.host))
 
 
-def _growth(judged: list[Host], key: str) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = {}
+def _growth(judged: list[Host], key: str) -> dict[str, list[tuple[float, bool]]]:
+    found: dict[str, list[tuple[float, bool]]] = {}
     for host in judged:
         rate = host.figure("growth_per_hour", host.slab)
         if rate is not None and key in host.attributes:
-            found.setdefault(host.attributes[key], []).append(rate)
+            found.setdefault(host.attributes[key], []).append((rate, host.kernel_grows))
     return found
