@@ -163,7 +163,8 @@ def result(service: str, host: str, said: made.Said, perfdata: list[str], ended:
 
 
 def definitions(hosts: Iterable[made.Host]) -> str:
-    return "".join(f"object Host {dsl(host.name)} {{\n  check_command = \"passive\"\n  enable_active_checks = false\n  groups = [ \"linux\" ]\n"
+    head = '  check_command = "passive"\n  enable_active_checks = false\n  groups = [ "linux" ]\n'
+    return "".join(f"object Host {dsl(host.name)} {{\n{head}"
                    + "".join(f"  vars[{dsl(key)}] = {dsl(value)}\n" for key, value in host.variables.items()) + "}\n" for host in hosts)
 
 

@@ -26,14 +26,18 @@ def read(path: str) -> Credentials:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         raise Trouble(f"{path}: {getattr(error, 'strerror', None) or error}") from None
-    with os.fdopen(handle, "rb") as file:
+    try:
         # Of the open file, since another one may have been put in its place after the question.
-        status = os.fstat(file.fileno())
+        status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
             raise Trouble(f"{path}: it is no file")
         if status.st_mode & 0o077:
             raise Trouble(f"{path}: others may read or write it (mode {stat.S_IMODE(status.st_mode):04o}): chmod 600")
-        data = file.read(MOST + 1)
+        data = os.read(handle, MOST + 1)
+    except OSError as error:
+        raise Trouble(f"{path}: {error.strerror}") from None
+    finally:
+        os.close(handle)
     try:
         lines = data.decode("utf-8").splitlines()
     except UnicodeDecodeError:

@@ -90,7 +90,7 @@ def follow(past: Past, fleet: Fleet) -> Past:
         host.steady = _proven(series)
         if host.kernel_grows:
             host.since = series.since or fleet.now
-            series = series._replace(since=round(host.since))
+            series = series._replace(since=int(host.since))
         hosts[host.name] = series
     return Past(past.started, hosts)
 

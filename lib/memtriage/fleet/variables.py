@@ -25,7 +25,8 @@ SECRET = re.compile(r"pass|secret|token|credential|community|private|api_?key", 
 def flat(tree: Any, asked: frozenset[str] = frozenset()) -> dict[str, str]:
     """At most :data:`MOST` pairs. Numbers and booleans become text, ``null`` and what is too long or too deep is left out."""
     found: dict[str, str] = {}
-    _add(found, "", tree, asked, DEEP)
+    if isinstance(tree, dict):
+        _add(found, "", tree, asked, DEEP)
     return found
 
 
