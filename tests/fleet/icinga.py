@@ -182,29 +182,30 @@ def running(objects: str, config: str = CONFIG, patience: float = 60) -> Iterato
     process = None
     try:
         port = free_port()
-        environment, options = _prepared(folder, objects, config % port)
+        environment, options = prepared(folder, objects, config % port)
         with open(folder / "output", "wb") as output:
             process = subprocess.Popen([PROGRAM, "daemon", "-c", str(folder / "icinga2.conf"), *options], env=environment, stdout=output,
                                        stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)
         icinga = Icinga(folder, port, process.pid)
-        end = time.monotonic() + patience
+        limit = time.monotonic() + patience
         while True:
             try:
                 with contextlib.closing(icinga.connection("reader")) as kept:
                     kept.ask("/v1/status/IcingaApplication")
                 break
             except (OSError, RuntimeError, http.client.HTTPException):
-                if process.poll() is not None or time.monotonic() > end:
+                if process.poll() is not None or time.monotonic() > limit:
                     raise RuntimeError((folder / "output").read_text(errors="replace")[-3000:]) from None
                 time.sleep(0.2)
         yield icinga
     finally:
         if process is not None:
-            _end(process)
+            end(process)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _prepared(folder: Path, objects: str, config: str) -> tuple[dict[str, str], list[str]]:
+def prepared(folder: Path, objects: str, config: str, node: str = NODE, authority: Path | None = None) -> tuple[dict[str, str], list[str]]:
+    """Folders, configuration and certificate of one node, signed by an authority of its own or by that of another node's folder."""
     for name in ("data/certs", "data/ca", "log", "cache", "spool", "run"):
         (folder / name).mkdir(parents=True)
     (folder / "icinga2.conf").write_text(config)
@@ -218,14 +219,17 @@ def _prepared(folder: Path, objects: str, config: str) -> tuple[dict[str, str], 
         for place in [folder, *folder.rglob("*")]:
             os.chown(place, user.pw_uid, user.pw_gid)
     certs = folder / "data/certs"
-    for words in (["new-ca"], ["new-cert", "--cn", NODE, "--key", f"{certs}/{NODE}.key", "--csr", f"{certs}/{NODE}.csr"],
-                  ["sign-csr", "--csr", f"{certs}/{NODE}.csr", "--cert", f"{certs}/{NODE}.crt"]):
-        subprocess.run([PROGRAM, "pki", *words, *options], env=environment, check=True, capture_output=True, timeout=60)
-    shutil.copy(folder / "data/ca/ca.crt", certs / "ca.crt")
+    signs = ["-D", f"DataDir={(authority or folder) / 'data'}"]
+    for words in ([] if authority else ["new-ca", *options],
+                  ["new-cert", "--cn", node, "--key", f"{certs}/{node}.key", "--csr", f"{certs}/{node}.csr", *options],
+                  ["sign-csr", "--csr", f"{certs}/{node}.csr", "--cert", f"{certs}/{node}.crt", *signs]):
+        if words:
+            subprocess.run([PROGRAM, "pki", *words], env=environment, check=True, capture_output=True, timeout=60)
+    shutil.copy((authority or folder) / "data/ca/ca.crt", certs / "ca.crt")
     return environment, options
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
     """Its processes are a session of their own, and nobody else is in it."""
     for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
         with contextlib.suppress(ProcessLookupError):

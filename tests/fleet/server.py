@@ -30,8 +30,20 @@ class Server(NamedTuple):
 
 
 def certificate(folder: Path, name: str = "server") -> Path:
-    """A self-signed certificate for 127.0.0.1 and ``m1``, and its key, in one file."""
+    """A self-signed certificate for 127.0.0.1 and ``m1``, and its key, in one file; made once for all tests of a run."""
     path = folder / f"{name}.pem"
+    if name not in _MADE:
+        _make(path, name)
+        _MADE[name] = path.read_text("ascii"), Path(f"{path}.crt").read_text("ascii")
+    path.write_text(_MADE[name][0], "ascii")
+    Path(f"{path}.crt").write_text(_MADE[name][1], "ascii")
+    return path
+
+
+_MADE: dict[str, tuple[str, str]] = {}
+
+
+def _make(path: Path, name: str) -> None:
     try:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                         "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:m1", "-keyout", path, "-out", f"{path}.crt"],
@@ -40,7 +52,6 @@ def certificate(folder: Path, name: str = "server") -> Path:
         pytest.skip("needs openssl")
     with open(path, "a", encoding="ascii") as file:
         file.write(Path(f"{path}.crt").read_text("ascii"))
-    return path
 
 
 def whole(rows: Iterable[dict[str, Any]]) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -12,18 +14,34 @@ from typing import Any, Callable
 
 import pytest
 
+from memtriage import cli
 from tests.fleet import server
 from tests.fleet.server import Answer, Server
 
 TLS = "the certificate of 127.0.0.1:"
 
 
-def fleet(to: Server, *options: object, **more: str) -> Answer:
+def given(to: Server, *options: object, **more: str) -> list[str]:
     words = {"api": to.url, "credentials": to.credentials, "ca": to.ca, **more}
-    given = [word for key, value in words.items() if value for word in (f"--{key}", value)]
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "memtriage", "fleet", *given, *map(str, options)], stdin=subprocess.DEVNULL,
+    return ["fleet", *(word for key, value in words.items() if value for word in (f"--{key}", value)), *map(str, options)]
+
+
+def program(to: Server, *options: object, **more: str) -> Answer:
+    """As a process of its own."""
+    done = subprocess.run([sys.executable, "-W", "error", "-m", "memtriage", *given(to, *options, **more)], stdin=subprocess.DEVNULL,
                           env=server.environment(), capture_output=True, text=True, timeout=60, check=False)
     return Answer(done.returncode, done.stdout, done.stderr)
+
+
+def fleet(to: Server, *options: object, **more: str) -> Answer:
+    """The same in this process: a tenth of the time."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        try:
+            code = cli.main(given(to, *options, **more))
+        except SystemExit as leaving:  # argparse's usage errors
+            code = int(str(leaving.code))
+    return Answer(code, out.getvalue(), err.getvalue())
 
 
 def rows(growing: Callable[[int], bool] = lambda number: number < 20, size: int = 60, name: str = "h%02d", text: str = "6.1.0-%d-amd64"
@@ -70,7 +88,7 @@ First to run out (2 of 20):
 
 def test_the_answer(tmp_path: Path) -> None:
     with server.running(tmp_path, rows()) as to:
-        answer = fleet(to, "--top", 2)
+        answer = program(to, "--top", 2)
         assert (answer.code, answer.err) == (0, "")
         assert answer.out == EXPECTED.replace("URL", to.url)
         assert [path for path, _ in to.asked] == ["/v1/objects/hosts", "/v1/objects/services"]
@@ -116,7 +134,7 @@ def test_history(tmp_path: Path) -> None:
 def test_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     with server.running(tmp_path, rows(name="$%02d_^", text="$\\frac{%d}")) as to:
-        answer = fleet(to, "-o", tmp_path / "a.png")
+        answer = program(to, "-o", tmp_path / "a.png")
         assert (answer.code, answer.err) == (0, "")
         assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
         assert fleet(to, "-o", tmp_path / "a.gif").err == f"memtriage fleet: {tmp_path}/a.gif: a picture is a .png, .svg, .pdf\n"

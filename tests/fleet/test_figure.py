@@ -15,7 +15,8 @@ from memtriage.fleet import figure
 def drawn(size: int, kernels: int = 2, tag: str = "6.%d") -> summary.Summary:
     fleet = hosts.Fleet(1_780_000_000.0)
     for number in range(size):
-        host = fleet.hosts[f"h{number}"] = hosts.Host(f"h{number}", {"kernel": tag % (number % kernels), "role": "x" * 60 if number % 3 else "y"})
+        attributes = {"kernel": tag % (number % kernels), "role": "x" * 60 if number % 3 else "y"}
+        host = fleet.hosts[f"h{number}"] = hosts.Host(f"h{number}", attributes)
         grows = number % kernels == 0
         values = {"slab_total": 9.0, "growth_per_hour": 40.0 * 2**20 * grows * (1 + number % 5), **({"eta": 9.0} if grows else {})}
         host.slab = hosts.Result(hosts.OK, perfdata.Figures(values, {}, {"filp": 5 if grows else 0}, 0), 0)
@@ -37,17 +38,18 @@ def test_it_shows_what_was_found() -> None:
     assert plain == [0.0] * 30
 
 
-@pytest.mark.parametrize(("size", "kernels", "tag"), [(0, 1, "%d"), (1, 1, "%d"), (12, 1, "%d"), (400, 60, "%d"), (60, 3, "$\\frac{\x1b|<%d>\n")])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "kernels", "tag"),
+                         [(0, 1, "%d"), (1, 1, "%d"), (12, 1, "%d"), (400, 60, "%d"), (60, 3, "$\\frac{\x1b|<%d>\n")])
 @pytest.mark.filterwarnings("error")
 def test_any_fleet_can_be_drawn(tmp_path: Path, size: int, kernels: int, tag: str) -> None:
     found = drawn(size, kernels, tag)
     for name, magic in (("a.png", b"\x89PNG"), ("a.svg", b"<?xml"), ("a.pdf", b"%PDF")):
-        if name != "a.svg" and size == 12:
-            continue
         figure.drawer(str(tmp_path / name))(found)
         assert (tmp_path / name).read_bytes().startswith(magic)
 
 
+@pytest.mark.slow
 def test_the_same_fleet_makes_the_same_picture(tmp_path: Path) -> None:
     for name in ("a.svg", "b.svg"):
         figure.drawer(str(tmp_path / name))(drawn(60))

@@ -31,7 +31,11 @@ def fleet(*rows: dict[str, Any], **more: Any) -> hosts.Host:
     return found.hosts["a"]
 
 
-@pytest.mark.parametrize("scenario", sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE")))
+SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
+
+
+@pytest.mark.parametrize("scenario", [pytest.param(name, marks=[pytest.mark.slow] if place % 6 else [])
+                                      for place, name in enumerate(SCENARIOS)])
 def test_all_that_our_checks_print_is_ours(scenario: str, tmp_path: Any) -> None:
     for check in ("check_slab_growth", "check_free_mem"):
         answer = on(scenario, check, "--state-dir", str(tmp_path)).sound()

@@ -32,7 +32,7 @@ def asked(fleet: list[made.Host], said: Any, by: tuple[str, ...] = ()) -> summar
     return summary.summarise(found, "https://m1:5665", by, None, None)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", [0, 1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(2, 20))])
 def test_the_release_and_nothing_else(said: Played, seed: int) -> None:
     fleet = made.fleet(seed, 2000, [kind for kind, _ in said])
     found = asked(fleet, said)
@@ -51,7 +51,7 @@ def test_the_release_and_nothing_else(said: Played, seed: int) -> None:
     assert [end.eta for end in found.ends] == sorted(end.eta for end in found.ends)
 
 
-@pytest.mark.parametrize("seed", range(20, 30))
+@pytest.mark.parametrize("seed", [20, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(21, 40))])
 def test_without_a_bad_release_nobody_is_blamed(said: Played, seed: int) -> None:
     kinds = [kind for kind, _ in said]
     fleet = [host._replace(life=kinds.index("calm")) if host.leaks else host for host in made.fleet(seed, 2000, kinds)]
