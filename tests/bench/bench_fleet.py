@@ -4,7 +4,7 @@
 
 command   memtriage fleet on 10,000 hosts (20,000 results) of a server that streams made replies over TLS on loopback
 passive   results by /v1/actions/process-check-result, over kept connections, and over a new one for each
-agent     checks by command_endpoint: a master that schedules, an agent that runs `cat` of a check's output, a proxy that counts between them
+agent     checks by command_endpoint: a master that schedules, an agent that runs `cat` of a check's output, a counting proxy between them
 memory    a master's memory by number of services, without and with results
 
 CPU is user + system time of the daemon's processes, so that what else the machine does changes it little; bytes are those of TCP payload.
@@ -26,6 +26,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tests.fleet import icinga, made, server
 from tests.simulate.command import environment
@@ -33,7 +34,10 @@ from tests.simulate.command import environment
 KINDS = ["calm", "busy", "leak", "stray", "programs"]
 
 
-def said() -> list[tuple[str, list[tuple[made.Said, made.Said]]]]:
+Spoken = list[tuple[str, list[tuple[made.Said, made.Said]]]]
+
+
+def said() -> Spoken:
     lives = dict(reversed(made.lives(1)))
     return [(kind, [made.play(lives[kind], made.LENGTH)]) for kind in KINDS]
 
@@ -77,8 +81,7 @@ class Wire:
 def passive() -> None:
     spoken = said()
     hosts = made.fleet(1, 500, KINDS)
-    results = [icinga.result(service, host.name, answer, made.paced(answer, host), time.time(), made.output(answer, host))
-               for host in hosts for check, service in enumerate(made.SERVICES) for answer in [spoken[host.life][1][0][check]]]
+    results = list(_results(hosts, spoken))
     size = sum(len(result["plugin_output"]) + len(" ".join(result["performance_data"])) for result in results) / len(results)
     print(f"passive results: output and perfdata {size:.0f} bytes in the mean")
     with icinga.running(icinga.definitions(hosts)) as to:
@@ -98,6 +101,13 @@ def passive() -> None:
                 one.ask("/v1/actions/process-check-result", {**result, "execution_start": time.time(), "execution_end": time.time()})
         print(f"  a connection each: {1e6 * (icinga.cpu(to.pid) - before) / len(results):.0f} us of CPU, "
               f"{(wire.up - up) / len(results):.0f} bytes in, {(wire.down - down) / len(results):.0f} out, a result ({len(results)})")
+
+
+def _results(hosts: list[made.Host], spoken: Spoken) -> Iterator[dict[str, Any]]:
+    for host in hosts:
+        for check, service in enumerate(made.SERVICES):
+            answer = spoken[host.life][1][0][check]
+            yield icinga.result(service, host.name, answer, made.paced(answer, host), time.time(), made.output(answer, host))
 
 
 NODE = """
@@ -129,14 +139,16 @@ object CheckCommand "said" { command = [ "/bin/cat", "%(text)s" ] }
 include "hosts.conf"
 """
 SERVICES = 600
+EVERY = (0, 10, 30)
+"""Seconds between checks of each; 0 is none."""
 
 
 @contextlib.contextmanager
 def pair(every: int, text: Path) -> Iterator[tuple[icinga.Icinga, int, Wire]]:
     """A master and its agent, connected through a proxy, with :data:`SERVICES` services that are checked every so many seconds."""
-    services = "".join(f'object Service "s{number}" {{\n  host_name = "agent"\n  check_command = "said"\n  check_interval = {every}s\n'
-                       '  command_endpoint = "agent"\n}\n' for number in range(SERVICES)) if every else ""
-    objects = 'object Host "agent" {\n  check_command = "passive"\n  enable_active_checks = false\n}\n' + services
+    services = "".join(f'object Service "s{number}" {{\n  host_name = "agent"\n  zone = "m1"\n  check_command = "said"\n'
+                       f'  check_interval = {every}s\n  command_endpoint = "agent"\n}}\n' for number in range(SERVICES if every else 0))
+    objects = 'object Host "agent" {\n  zone = "m1"\n  check_command = "passive"\n  enable_active_checks = false\n}\n' + services
     port = icinga.free_port()
     wire = Wire(port)
     words = {"node": "agent", "port": port, "text": text, "agent": ""}
@@ -166,7 +178,7 @@ def agent(seconds: float = 40.0) -> None:
         file.flush()
         os.chmod(file.name, 0o644)
         print(f"command_endpoint: one agent, {os.path.getsize(file.name)} bytes of output a check")
-        for every in (0, 30, 10):
+        for every in sorted(EVERY):
             with pair(every, Path(file.name)) as (master, pid, wire):
                 _settled(master, every)
                 begun, count = time.monotonic(), _checked(master)
@@ -209,8 +221,7 @@ def memory() -> None:
             empty = icinga.memory(to.pid)
             fed = 0
             for _ in range(2):
-                fed = to.feed(icinga.result(service, host.name, answer, made.paced(answer, host), time.time(), made.output(answer, host))
-                              for host in hosts for check, service in enumerate(made.SERVICES) for answer in [spoken[host.life][1][0][check]])
+                fed = to.feed(_results(hosts, spoken))
             print(f"memory: {size} hosts, {3 * size} services: {empty / 2**20:.0f} MiB, with {fed} results "
                   f"{icinga.memory(to.pid) / 2**20:.0f} MiB")
 
