@@ -53,8 +53,8 @@ def content(number: int, up: float, processes: int, caches: int, chance: random.
     for pid in range(1, processes + 1):
         if pid % 3 == 0 or pid not in table:  # a third of them does something in between
             ticks, pages = number * pid % 99999, 5000 + chance.randrange(50)
-            stat = f"{pid} (prog{pid % 40}) S 1 1 1 0 -1 4194304 9 0 0 0 {ticks} 9 0 0 20 0 1 0 500 90000000 {pages} 1844 " +
-                   "0 " * 26 + "0\n"
+            stat = f"{pid} (prog{pid % 40}) S 1 1 1 0 -1 4194304 9 0 0 0 {ticks} 9 0 0 20 0 1 0 500 90000000 {pages} 1844 "
+            stat += "0 " * 26 + "0\n"
             table[pid] = Process(stat.encode(), f"22000 {pages} 900 9 0 9000 0\n".encode(), b"/usr/bin/prog\0", b"0::/system.slice/x\n")
     return Content(sources, dict(table), Source(b"", 0, 50, 400))
 

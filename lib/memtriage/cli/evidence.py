@@ -13,6 +13,7 @@ import argparse
 import os
 import sys
 import tempfile
+import time
 
 from memtriage.cli import Failure
 from memtriage.procfs import files
@@ -44,6 +45,8 @@ def run(args: argparse.Namespace) -> int:
         raise Failure("give the file to write: -o bundle.tar.gz (or --list to see what would be in it)")
     if args.output is not None and not args.list and os.path.lexists(args.output) and not args.force:
         raise Failure(f"{args.output} exists: give another name, or --force")
+    os.environ["TZ"] = "UTC"  # in the picture, too: a time zone tells where a host is
+    time.tzset()
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
     try:

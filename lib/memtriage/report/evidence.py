@@ -149,7 +149,7 @@ def _picture(case: Case, private: Private, recording: str | None) -> tuple[bytes
     if len(case.points) < 3:
         return b"", "fewer than three moments to draw"
     try:
-        from memtriage.report import compose, figure, inputs  # type: ignore[attr-defined]  # noqa: PLC0415 - an extra, and half a second
+        from memtriage.report import compose, figure, inputs  # noqa: PLC0415 - an extra, and half a second
     except ImportError as error:
         return b"", f"drawing needs {error.name}: pip install 'memtriage[report]'" if (error.name or "").partition(".")[0] in (
             "matplotlib", "numpy") else "this version cannot draw"
