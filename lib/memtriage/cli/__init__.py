@@ -19,6 +19,7 @@ COMMANDS: dict[str, str] = {
     "simulate": "makes a bounded memory leak of a known kind, and undoes it",
     "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
     "record": "the flight recorder: goes on when nothing else can run",
+    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
