@@ -57,8 +57,11 @@ def stock(size: int) -> list[bytes]:
     return kept
 
 
-def lock_memory() -> str:
-    """mlockall, with what the kernel and the limits allow. What is not touched yet is locked once it is (MCL_ONFAULT, Linux 4.4)."""
+def lock_memory(whole: bool = False) -> str:
+    """mlockall, with what the kernel and the limits allow. What is not touched yet is locked once it is (MCL_ONFAULT, Linux 4.4).
+
+    ``whole``: read in and locked at once, for code that is met for the first time in the crisis.
+    """
     try:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (ValueError, OSError):
@@ -68,8 +71,8 @@ def lock_memory() -> str:
     except (OSError, AttributeError):
         return "no: this C library has no mlockall"
     why = 0
-    for flags, words in ((_CURRENT | _FUTURE | _ON_FAULT, "current, future, on fault"), (_CURRENT | _FUTURE, "current, future"),
-                         (_CURRENT, "current")):
+    ways = ((_CURRENT | _FUTURE | _ON_FAULT, "current, future, on fault"), (_CURRENT | _FUTURE, "current, future"), (_CURRENT, "current"))
+    for flags, words in ways[1:] if whole else ways:
         if mlockall(flags) == 0:
             return f"yes ({words})"
         why = ctypes.get_errno()
