@@ -70,9 +70,16 @@ def folder(tmp_path: Path) -> Iterator[Path]:
     yield tmp_path
 
 
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def gone(pids: list[int], seconds: float = 10) -> None:
     end = time.monotonic() + seconds
-    while any(os.path.exists(f"/proc/{pid}") and Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z" for pid in pids):
+    while any(alive(pid) for pid in pids):
         assert time.monotonic() < end, pids
         time.sleep(0.02)
 

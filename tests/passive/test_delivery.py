@@ -44,8 +44,8 @@ def icinga(server: Server, ca: Path, host: str = "localhost") -> Icinga2:
 
 
 def test_an_output_is_parted_at_its_bar() -> None:
-    assert RESULT == Result("memory", 2, ["FREE_MEM CRITICAL - 1.0% of 3.8 GiB available; culprit: slab cache 'x' 2.4 GiB", "second line",
-                                          "third"], ["available=40B;;;0;99", "eta=60s"], 1000.25, 1000.5)
+    assert Result("memory", 2, ["FREE_MEM CRITICAL - 1.0% of 3.8 GiB available; culprit: slab cache 'x' 2.4 GiB", "second line",
+                                          "third"], ["available=40B;;;0;99", "eta=60s"], 1000.25, 1000.5) == RESULT
     assert RESULT.text(4096) == OUTPUT
     assert RESULT.text(len(OUTPUT) - 1) == OUTPUT.rpartition("\n")[0], "long output gives way first"
     assert RESULT.text(20) == OUTPUT[:20]
@@ -68,7 +68,7 @@ def test_icinga_is_told_what_an_active_check_would_have_said(server: Server, tls
 def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_path: Path) -> None:
     with pytest.raises(Failed, match=r"^the certificate of localhost is not accepted: self.signed certificate$"):
         icinga(server, authority(tmp_path)[0]).send(RESULT)
-    with pytest.raises(Failed, match="^the certificate of 127.0.0.1 is not accepted: IP address mismatch"):
+    with pytest.raises(Failed, match=r"^the certificate of 127\.0\.0\.1 is not accepted: IP address mismatch"):
         icinga(server, tls[0], "127.0.0.1").send(RESULT)
     assert server.requests == []
     with pytest.raises(OSError):
@@ -82,7 +82,8 @@ def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_
     ((403, b'{"error":403,"status":"Missing permission"}'), Failed, "Icinga 2 answers 403 Missing permission"),
     ((404, b'{"error":404,"status":"No objects found."}'), Rejected,
      "Icinga 2 knows no service 'hub!memory' that this user may report for (404 No objects found.)"),
-    ((500, b"[" * 5000), Failed, "Icinga 2 answers 500 "), ((409, b'{"results":[{"status":"older"}]}'), Failed, "Icinga 2 answers 409 older"),
+    ((500, b"[" * 5000), Failed, "Icinga 2 answers 500 "),
+    ((409, b'{"results":[{"status":"older"}]}'), Failed, "Icinga 2 answers 409 older"),
 ])
 def test_what_icinga_refuses(server: Server, tls: tuple[Path, Path], answer: tuple[int, bytes], kind: type[Exception], words: str) -> None:
     server.answers = [answer]
@@ -113,9 +114,9 @@ def test_nobody_there(tls: tuple[Path, Path]) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with pytest.raises(Failed, match=f"^localhost port {port}: Connection refused$"):
+    with pytest.raises(Failed, match=rf"^localhost port {port}: Connection refused$"):
         Icinga2({"url": f"https://localhost:{port}", "user": "a", "password": "b", "ca": str(tls[0]), "host": "h"}).ping()
-    with pytest.raises(ValueError, match="is no address such as"):
+    with pytest.raises(ValueError, match=r"is no address such as"):
         Icinga2({"url": "ftp://x", "user": "a", "password": "b", "host": "h"})
 
 
@@ -132,11 +133,11 @@ def test_nrdp(server: Server, tls: tuple[Path, Path]) -> None:
     assert (form["token"], form["cmd"]) == (["t&k"], ["submitcheck"])
     assert json.loads(form["json"][0]) == {"checkresults": [{
         "checkresult": {"type": "service", "checktype": "1"}, "hostname": "hub", "servicename": "memory", "state": "2", "output": OUTPUT}]}
-    with pytest.raises(Failed, match="^NRDP refuses the token: "):
+    with pytest.raises(Failed, match=r"^NRDP refuses the token: "):
         way.send(RESULT)
-    with pytest.raises(Rejected, match="^NRDP refuses 'hub!memory': "):
+    with pytest.raises(Rejected, match=r"^NRDP refuses 'hub!memory': "):
         way.send(RESULT)
-    with pytest.raises(Failed, match="^NRDP answers 502$"):
+    with pytest.raises(Failed, match=r"^NRDP answers 502$"):
         way.send(RESULT)
 
 
@@ -144,7 +145,7 @@ def test_the_command_file(tmp_path: Path) -> None:
     fifo = tmp_path / "nagios.cmd"
     os.mkfifo(fifo)
     way = CommandFile({"path": str(fifo), "host": "hub"})
-    with pytest.raises(Failed, match=": No such device or address$"):  # nobody reads it
+    with pytest.raises(Failed, match=r": No such device or address$"):  # nobody reads it
         way.send(RESULT)
     reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
     way.send(RESULT)
@@ -153,9 +154,9 @@ def test_the_command_file(tmp_path: Path) -> None:
     way.send(parted("memory", 1, "X - y | " + "a=1 " * 500 + "\n" + "\n".join("long" * 20 for _ in range(100)), 1, 2))
     written = os.read(reader, 65536)
     assert len(written) <= 4096 and written.endswith(b"long\n") and b"a=1\\nlong" in written
-    with pytest.raises(Rejected, match="there is a ';' in it"):
+    with pytest.raises(Rejected, match=r"there is a ';' in it"):
         way.send(RESULT._replace(service="a;b"))
-    with pytest.raises(Failed, match="Resource temporarily unavailable|no room left"):
+    with pytest.raises(Failed, match=r"Resource temporarily unavailable|no room left"):
         for _ in range(40):
             way.send(parted("memory", 1, "X - y\n" + "\n".join("long" * 20 for _ in range(100)), 1, 2))
     os.close(reader)
@@ -164,9 +165,9 @@ def test_the_command_file(tmp_path: Path) -> None:
     CommandFile({"path": str(plain), "host": "hub"}).send(RESULT)
     assert plain.read_text() == line
     (tmp_path / "link").symlink_to(plain)
-    with pytest.raises(Failed, match="symbolic links"):
+    with pytest.raises(Failed, match=r"symbolic links"):
         CommandFile({"path": str(tmp_path / "link"), "host": "hub"}).send(RESULT)
-    with pytest.raises(ValueError, match="no absolute path"):
+    with pytest.raises(ValueError, match=r"no absolute path"):
         CommandFile({"path": "spool", "host": "hub"})
 
 
@@ -204,5 +205,5 @@ def test_the_real_nsca_daemon_takes_it(tmp_path: Path, encryption: str) -> None:
         process.wait(10)
     found = re.fullmatch(r"\[\d+\] (.*)\n", dump.read_text())
     assert found and found[1] == "PROCESS_SERVICE_CHECK_RESULT;hub;memory;2;" + OUTPUT.replace("\n", "\\n")
-    with pytest.raises(ValueError, match="encryption '14' is not done here"):
+    with pytest.raises(ValueError, match=r"encryption '14' is not done here"):
         Nsca({"server": "x", "encryption": "14", "host": "h"})

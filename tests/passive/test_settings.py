@@ -48,7 +48,8 @@ def test_everything_said(tmp_path: Path) -> None:
     (ICINGA + "[services]\n", "FILE: [services] names none"),
     (ICINGA + "[services]\na = check_swap\n", "FILE: service 'a': no check 'check_swap': there are check_free_mem, check_slab_growth, "
      "check_proc_count, check_oom_kill, check_mem_pressure, check_mem_recorder"),
-    (ICINGA + "[services]\na = check_free_mem -w x\n", "FILE: service 'a': --warning: 'x' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
+    (ICINGA + "[services]\na = check_free_mem -w x\n",
+     "FILE: service 'a': --warning: 'x' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
     (ICINGA + "[services]\na = check_free_mem 'x\n", "FILE: service 'a': No closing quotation"),
     ("no section\n", "FILE: File contains no section headers. file: '<string>', line: 1 'no section\\n'"),
 ])
@@ -61,11 +62,11 @@ def test_what_is_wrong_is_said(tmp_path: Path, text: str, words: str) -> None:
 
 def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
     path = written(tmp_path / "c", ICINGA, 0o640)
-    with pytest.raises(Wrong, match=f"^{path} holds a secret and others may read it: chmod 0600 {path}$"):
+    with pytest.raises(Wrong, match=rf"^{path} holds a secret and others may read it: chmod 0600 {path}$"):
         read("icinga2", path)
-    with pytest.raises(Wrong, match="No such file or directory$"):
+    with pytest.raises(Wrong, match=r"No such file or directory$"):
         read("icinga2", path + "x")
-    with pytest.raises(Wrong, match="is no regular file$"):
+    with pytest.raises(Wrong, match=r"is no regular file$"):
         read("icinga2", str(tmp_path))
 
 
@@ -73,5 +74,5 @@ def test_a_secret_that_others_may_read_is_refused(tmp_path: Path) -> None:
 def test_nor_one_that_is_somebody_elses(tmp_path: Path) -> None:
     path = written(tmp_path / "c", ICINGA)
     os.chown(path, 1234, -1)
-    with pytest.raises(Wrong, match=f"^{path} belongs to uid 1234: chown it to root or to this service$"):
+    with pytest.raises(Wrong, match=rf"^{path} belongs to uid 1234: chown it to root or to this service$"):
         read("icinga2", path)
