@@ -45,7 +45,7 @@ def test_systemd_understands_it(tmp_path: Path) -> None:
     copy = tmp_path / UNIT.name
     copy.write_text(UNIT.read_text().replace("/usr/local/bin/memtriage", "/bin/true"))
     done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert (done.returncode, done.stdout) == (0, "") and UNIT.name not in done.stderr, done  # it speaks of all other units too
 
 
 @pytest.mark.needs_root

@@ -27,6 +27,14 @@ dont_blame_nrpe=0
 command_timeout=30
 connection_timeout=40
 """
+TLS = """\
+ssl_version=TLSv1.2+
+ssl_use_adh=0
+ssl_client_certs=2
+ssl_cacert_file={folder}/ca.pem
+ssl_cert_file={folder}/server.pem
+ssl_privatekey_file={folder}/server.key
+"""
 
 
 class Answer(NamedTuple):
@@ -61,6 +69,19 @@ def direct(command: str, **more: str) -> Answer:
     return Answer(done.returncode, done.stdout.decode("utf-8", "replace"))
 
 
+def certificates(folder: Path) -> None:
+    """An authority, and a key with its certificate for the daemon and for its client."""
+
+    def openssl(*words: str) -> None:
+        subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem")
+    for name in ("server", "client"):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", f"/CN={name}", "-keyout", name + ".key", "-out", name + ".csr")
+        openssl("x509", "-req", "-in", name + ".csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2",
+                "-out", name + ".pem")
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -70,21 +91,31 @@ def free_port() -> int:
 class Nrpe:
     """``with Nrpe(folder, {"load": "/usr/lib/.../check_load"}) as nrpe: nrpe.ask("load")``"""
 
-    def __init__(self, folder: Path, commands: dict[str, str]) -> None:
+    def __init__(self, folder: Path, commands: dict[str, str], who: pwd.struct_passwd | None = None, tls: bool = False,
+                 lines: str = "") -> None:
+        """``who`` the daemon runs as (default: nobody), ``tls`` only for those who have a certificate, ``lines`` of configuration."""
         found = programs()
         assert found is not None
         self.daemon, self.client = found
         self.folder = folder
         self.commands = commands
+        self.who = who or user()
+        self.lines = lines
+        self.options: list[str] = []
+        if tls:
+            certificates(folder)
+            self.lines += TLS.format(folder=folder)
+            self.options = ["-A", f"{folder}/ca.pem", "-C", f"{folder}/client.pem", "-K", f"{folder}/client.key"]
 
     def __enter__(self) -> Nrpe:
-        who = user()
+        who = self.who
         if os.geteuid() == 0:
-            os.chown(self.folder, who.pw_uid, who.pw_gid)
+            for path in (self.folder, *self.folder.iterdir()):
+                os.chown(path, who.pw_uid, who.pw_gid)
         for _ in range(5):  # another program may take the port before the daemon does
             self.port = free_port()
             config = self.folder / "nrpe.cfg"
-            lines = CONFIG.format(folder=self.folder, port=self.port, user=who.pw_name, group=who.pw_gid)
+            lines = CONFIG.format(folder=self.folder, port=self.port, user=who.pw_name, group=who.pw_gid) + self.lines
             config.write_text(lines + "".join(f"command[{name}]={line}\n" for name, line in self.commands.items()))
             config.chmod(0o644)
             self.process = subprocess.Popen([self.daemon, "-c", str(config), "-f"], stdin=subprocess.DEVNULL,
@@ -118,6 +149,9 @@ class Nrpe:
 
     def ask(self, command: str, *options: str) -> Answer:
         """The answer of check_nrpe; ``-2`` among ``options`` makes it speak the old protocol, of which 1,023 bytes arrive."""
-        line = [self.client, "-H", "127.0.0.1", "-p", str(self.port), "-t", "40", *options, "-c", command]
-        done = subprocess.run(line, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=50, check=False)
+        done = subprocess.run(self.question(command, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=50, check=False)
         return Answer(done.returncode, done.stdout.decode("utf-8", "replace"))
+
+    def question(self, command: str, *options: str) -> list[str]:
+        """The client's command line."""
+        return [self.client, "-H", "127.0.0.1", "-p", str(self.port), "-t", "40", *self.options, *options, "-c", command]

@@ -97,11 +97,16 @@ priority nice -20, I/O best effort 0, SCHED_FIFO 1
 
 def current(path: str, ages: list[float], interval_s: float = 600.0, meta: str = META, boot: bytes = b"") -> None:
     """A recording of this very boot whose samples are ``ages`` seconds old."""
+    up = time.clock_gettime_ns(time.CLOCK_BOOTTIME) / 1e9
+    of_host(path, ages, up, boot or Path("/proc/sys/kernel/random/boot_id").read_bytes(), meta, interval_s)
+
+
+def of_host(path: str, ages: list[float], up: float, boot: bytes, meta: str = META, interval_s: float = 600.0) -> None:
+    """A recording of the host that booted ``up`` seconds ago as ``boot``, whose samples are ``ages`` seconds old."""
     author = Author(Ring.open(path, 256 * 1024))
-    boot = boot or Path("/proc/sys/kernel/random/boot_id").read_bytes()
-    real, up = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    real = time.time_ns()
     for age in ages:
-        author.write(real - int(age * 1e9), max(1, up - int(age * 1e9)), int(1000 * interval_s), {
+        author.write(real - int(age * 1e9), max(1, int((up - age) * 1e9)), int(1000 * interval_s), {
             "meta": (meta % int(1000 * interval_s) if "%d" in meta else meta).encode(), "sys/kernel/random/boot_id": boot,
             "sample": b"late_us 12\nlost 0\nwaiting 0\ndisk 50000000000 100000000000\ndisk_problem -\n"})
     author.ring.close()

@@ -49,10 +49,12 @@ def _checks(text: str) -> tuple[str, ...]:
 def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("target", choices=TARGETS, metavar="TARGET", help=", ".join(TARGETS))
-    add("-o", "--output", metavar="PATH", help="write here instead of to stdout: into a folder if PATH is one or ends in /, else into one file")
+    add("-o", "--output", metavar="PATH",
+        help="write here instead of to stdout: into a folder if PATH is one or ends in /, else into one file")
     add("--checks", metavar="CHECKS", type=_checks, default=table.CHECKS, help="only these, comma-separated (default: all)")
     add("--add", metavar="NAME=CHECK OPTIONS", action="append", default=[],
-        help="one more command and service, such as 'check_httpd=check_proc_count -C httpd -w 1:150'; with a check's own name: instead of it")
+        help="one more command and service, such as 'check_httpd=check_proc_count -C httpd -w 1:150'; "
+             "with a check's own name: instead of it")
     add("--sudo", metavar="CHECKS", type=_checks, default=table.SUDO,
         help=f"run these as root, comma-separated, or none (default: {','.join(table.SUDO)})")
     add("--plugin-dir", metavar="DIR", type=_path,

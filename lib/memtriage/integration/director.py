@@ -6,7 +6,8 @@ import json
 from typing import Any
 
 from memtriage.integration.icinga2 import command_name, service_name
-from memtriage.integration.table import PACES, Check, Line, Option, Wanted, described, variables
+from memtriage.integration.table import PACES, Check, Line, Wanted, described, variables
+from memtriage.options import Option
 
 _TYPES = "Icinga\\Module\\Director\\DataType\\DataType"
 FIRST_FIELD = 1

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from memtriage.integration.table import PACES, Check, Line, Option, Wanted, described, made_by, span, variables
+from memtriage.integration.table import PACES, Check, Line, Wanted, described, made_by, span, variables
+from memtriage.options import Option
 
 TIMEOUT = "30s"
 
@@ -36,7 +37,8 @@ def _argument(check: Check, option: Option) -> str:
 
 def check_command(check: Check, wanted: Wanted) -> str:
     arguments = "".join(_argument(check, option) for option in check.arguments)
-    sudo = "// Run by sudo, which allows the lines that memtriage config sudoers prints: changed variables need a line of their own there.\n"
+    sudo = ("// Run by sudo, which allows the lines that memtriage config sudoers prints: what changed variables make of it\n"
+            "// needs a line of its own there (--add).\n")
     return (f"// {check.about}\n" + (sudo if check.name in wanted.sudo else "")
             + f"object CheckCommand {string(command_name(check))} {{\n"
             f"  command = [ {program(check, wanted)} ]\n"
@@ -63,7 +65,11 @@ def _apply(line: Line) -> str:
 def _processes(check: Check) -> str:
     pace = PACES[check.name]
     return f"""// One service for each entry of the host's own list, such as:
-//   vars.memtriage_processes["httpd"] = {{ {check.short}_command = "httpd", {check.short}_warning = "1:150", {check.short}_max_workers = "250" }}
+//   vars.memtriage_processes["httpd"] = {{
+//     {check.short}_command = "httpd"
+//     {check.short}_warning = "1:150"
+//     {check.short}_max_workers = "250"
+//   }}
 apply Service "processes " for (name => config in host.vars.memtriage_processes) {{
   import "memtriage-service"
 
@@ -79,15 +85,18 @@ apply Service "processes " for (name => config in host.vars.memtriage_processes)
 """
 
 
-TEMPLATE = """// The checks look at the host they run on: on a host with an agent they run there (vars.agent_endpoint), otherwise only on this very node.
+TEMPLATE = """\
+// The checks look at the host they run on: a host with an agent has them run there (vars.agent_endpoint); without one they are applied to
+// this very node alone.
 template Service "memtriage-service" {
   command_endpoint = host.vars.agent_endpoint
   enable_perfdata = true
 }
 """
 
-NOTIFICATION = """// The culprit stands in the first line of the output, which the sample configuration's mail holds. That configuration also has the command
-// and the group of users; others have names of their own for them.
+NOTIFICATION = """\
+// The culprit stands in the first line of the output, which the mail of the sample configuration holds. Command and group of users are
+// that configuration's too.
 apply Notification "memtriage-mail" to Service {
   command = "mail-service-notification"
   user_groups = [ "icingaadmins" ]

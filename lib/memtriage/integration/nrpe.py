@@ -27,8 +27,9 @@ def render(wanted: Wanted) -> dict[str, str]:
     text.append("# To a server with check_nrpe -2, of whose answers 1,023 bytes arrive, use the lines with --short.")
     for line in wanted.lines:
         text += ["", f"# {line.check.about}"]
+        # $$ is NRPE's own way to write $: a single one would begin a macro.
         for mark, short in (("", False), ("#", True)):
-            definition = f"command[{line.name}]=" + " ".join(shlex.quote(word) for word in words(line, wanted, short))
+            definition = f"command[{line.name}]=" + " ".join(shlex.quote(word) for word in words(line, wanted, short)).replace("$", "$$")
             if len(definition) > LONGEST:
                 raise ValueError(f"{line.name}: NRPE reads {LONGEST} characters of a line, this one has {len(definition)}")
             text.append(mark + definition)

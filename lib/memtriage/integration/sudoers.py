@@ -5,12 +5,13 @@ from __future__ import annotations
 from memtriage.integration import nrpe
 from memtriage.integration.table import Line, Wanted, made_by
 
-_SPECIAL = frozenset("\\,:=*?[]#!\"' ()")
+_SPECIAL = {"\\": "\\\\\\\\"} | {letter: "\\" + letter for letter in ":,= #*?[]!^"}
+"""The reader of the file takes a backslash away, fnmatch(3) the next: a backslash itself needs four."""
 
 
 def escaped(word: str) -> str:
-    """One argument in a sudoers file: nothing in it is a wildcard, a separator or a comment."""
-    return "".join("\\" + letter if letter in _SPECIAL else letter for letter in word)
+    """One argument in a sudoers file: nothing in it is a wildcard, a regular expression, a separator or a comment."""
+    return "".join(_SPECIAL.get(letter, letter) for letter in word)
 
 
 def commands(line: Line, wanted: Wanted) -> list[str]:
@@ -35,5 +36,5 @@ def render(wanted: Wanted) -> dict[str, str]:
         return {"memtriage-sudoers": "\n".join(text) + "\n"}
     text += ["", "Cmnd_Alias MEMTRIAGE = \\", ", \\\n".join("    " + command for command in allowed), "",
              "# Less in the log: three lines a run otherwise.", "# Defaults!MEMTRIAGE !log_allowed, !pam_session", "",
-             f"{escaped(wanted.user)} ALL=(root) NOPASSWD: MEMTRIAGE"]
+             f"{wanted.user} ALL=(root) NOPASSWD: MEMTRIAGE"]
     return {"memtriage-sudoers": "\n".join(text) + "\n"}

@@ -61,8 +61,8 @@ class Pace(NamedTuple):
 
 PACES = {
     "check_free_mem": Pace("memory", 60, 30, 3, "three looks before anybody is woken; a trend takes six samples"),
-    "check_slab_growth": Pace("memory slab", 300, 60, 2, "a growth is proven over an hour and more: looking more often proves nothing sooner"),
-    "check_oom_kill": Pace("memory OOM kill", 60, 60, 1, "a kill is a fact and needs no second look; --hold keeps it alarming, so it need not be volatile"),
+    "check_slab_growth": Pace("memory slab", 300, 60, 2, "growth takes an hour and more to prove: more looks prove nothing sooner"),
+    "check_oom_kill": Pace("memory OOM kill", 60, 60, 1, "a kill is a fact: one look; --hold keeps it alarming, so not volatile"),
     "check_mem_pressure": Pace("memory pressure", 60, 30, 3, "judged by the kernel's own average of 60 s"),
     "check_mem_recorder": Pace("memory recorder", 60, 60, 2, "silent for three intervals is WARNING"),
     "check_proc_count": Pace("processes", 60, 30, 3, "a restart takes the processes away for a moment"),
@@ -153,7 +153,7 @@ def _line(checks: list[Check], text: str) -> Line:
     except ValueError as error:
         raise Refused(f"'{text}': {error}") from None
     if not equals or not words or not name or not NAME_LETTERS.issuperset(name):
-        raise Refused(f"'{text}' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd -w 1:150 (NAME of A-Z a-z 0-9 _ -)")
+        raise Refused(f"'{text}' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd (NAME of A-Z a-z 0-9 _ -)")
     known = {item.name: item for item in checks}
     if words[0] not in known:
         raise Refused(f"'{words[0]}' is none of {', '.join(known)}")
