@@ -141,6 +141,11 @@ def answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Na
             trail = trail.tb_next
         where = f"{os.path.basename(trail.tb_frame.f_code.co_filename)}:{trail.tb_lineno}" if trail else "unknown place"
         report = _unknown(f"a bug in this check, please report it: {type(error).__name__} at {where}: {error}")
+    if args and args["output"] != "nagios":
+        from memtriage import exposition  # noqa: PLC0415 - an engine never asks for it
+
+        figures = [] if args["no_perfdata"] else report.perfdata
+        return 0, exposition.text(name, report.state, figures, args["output"][len("prometheus:") :])
     short, verbose, plain = (args["short"], args["verbose"], args["no_perfdata"]) if args else (False, 0, False)
     return report.state, render(name, report, 1000 if short else 8192 if verbose >= 2 else 4096, plain)
 

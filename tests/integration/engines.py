@@ -1,7 +1,8 @@
-"""Monitoring engines of the distribution, started on definitions that ``memtriage config`` made: in the foreground, in a folder of the test."""
+"""Monitoring engines of the distribution on definitions that ``memtriage config`` made: in the foreground, in a folder of the test."""
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
@@ -113,10 +114,7 @@ class Icinga:
             "object Endpoint NodeName { }\nobject Zone ZoneName { endpoints = [ NodeName ] }\n"
             f'include "{definitions}/*.conf"\n{more}\n')
         who = daemon_user()
-        self.env = {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": str(who.pw_gid)}
-        import grp  # noqa: PLC0415 - only here
-
-        self.env["ICINGA2_GROUP"] = grp.getgrgid(who.pw_gid).gr_name
+        self.env = {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": grp.getgrgid(who.pw_gid).gr_name}
         places = {"ConfigDir": "", "DataDir": "data", "LogDir": "log", "CacheDir": "cache", "SpoolDir": "spool", "InitRunDir": "run"}
         self.line = [self.program, "daemon", "-c", str(folder / "icinga2.conf"),
                      *(word for name, place in places.items() for word in ("-D", f"{name}={folder / place}")),

@@ -23,7 +23,8 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-MORE = ("--add", HARMLESS, "--add", f"check_odd=check_oom_kill --log {quoted(HOSTILE)}", "--add", "check_free_mem=check_free_mem -w 15%: -vv")
+MORE = ("--add", HARMLESS, "--add", f"check_odd=check_oom_kill --log {quoted(HOSTILE)}", "--add",
+        "check_free_mem=check_free_mem -w 15%: -vv")
 
 
 def checks() -> list[table.Check]:
@@ -55,7 +56,8 @@ def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -
     (["--add", "a b=check_free_mem"], "'a b=check_free_mem' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd"
                                       " (NAME of A-Z a-z 0-9 _ -)"),
     (["--add", "x=check_load -w 1"], "'check_load' is none of " + ", ".join(table.CHECKS)),
-    (["--add", "x=check_free_mem -w abc"], "check_free_mem would refuse this: --warning: 'abc' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
+    (["--add", "x=check_free_mem -w abc"],
+     "check_free_mem would refuse this: --warning: 'abc' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
     (["--add", "x=check_free_mem -C 'a"], "'x=check_free_mem -C 'a': No closing quotation"),
     (["--add", "x=check_proc_count -C 'a\nb'"], "'x': control characters have no place in a definition"),
     (["--add", "x=check_proc_count -C " + "a" * 3000], "x: NRPE reads 2047 characters of a line, this one has 3060"),
@@ -65,7 +67,8 @@ def test_what_cannot_be_defined_is_refused(words: list[str], said: str) -> None:
     assert config("nrpe", *words, code=1) == f"memtriage config: {said}\n"
 
 
-@pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"], ["nagios", "--user", "a b"],
+@pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"],
+                                   ["nagios", "--user", "a b"],
                                    ["systemd", "--prefix", "/a\nb"], ["nagios", "--local", "a;b"]])
 def test_usage_errors_leave_with_2(words: list[str]) -> None:
     assert "usage: memtriage config" in config(*words, code=2)
@@ -105,7 +108,7 @@ def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
     commands = icinga.objects("CheckCommand")
     for check in checks():
         known = commands["memtriage-" + check.short.replace("_", "-")]
-        assert set(known["arguments"]) == {option.flags[-1] for option in check.options} - {"--help", "--version"}
+        assert set(known["arguments"]) == {option.flags[-1] for option in check.options} - {"--help", "--version", "--output"}
         for option in check.arguments:
             argument = known["arguments"][option.flags[-1]]
             assert argument == {"description": table.described(option),

@@ -81,5 +81,6 @@ def test_icinga(public_path: Path) -> None:
 def test_sudo_runs_what_the_engines_run(public_path: Path) -> None:
     """Only that the words after ``sudo -n`` are the check's: what sudo allows is asked of it in test_config.py."""
     plain = config("nrpe", "--sudo", "none", *MORE)
-    with_sudo = config("nrpe", *MORE).replace("=/usr/bin/sudo -n ", "=").replace("# Lines with sudo need what memtriage config sudoers prints.\n", "")
+    with_sudo = config("nrpe", *MORE).replace("=/usr/bin/sudo -n ", "=")
+    with_sudo = with_sudo.replace("# Lines with sudo need what memtriage config sudoers prints.\n", "")
     assert with_sudo == plain and subprocess.run(["/usr/bin/sudo", "-V"], capture_output=True, timeout=20, check=False).returncode == 0

@@ -10,6 +10,7 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 import memtriage
 from memtriage.wording import line
@@ -28,6 +29,15 @@ class Failure(Exception):
     """What was asked for cannot be done; the text says why and what to do. Leaves with 1."""
 
 
+def subcommand(name: str) -> tuple[Any, argparse.ArgumentParser]:
+    """The module of one subcommand, and its options."""
+    module = importlib.import_module(f"memtriage.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.options(parser)
+    return module, parser
+
+
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand. Returns the exit code, except after ``--help`` and usage errors, where argparse leaves itself."""
     words = sys.argv[1:] if argv is None else argv
@@ -39,10 +49,7 @@ def main(argv: list[str] | None = None) -> int:
     first.add_argument("-V", "--version", action="version", version=f"memtriage {memtriage.__version__}")
     first.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     name = first.parse_args(words[:1]).command
-    module = importlib.import_module(f"memtriage.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    module.options(parser)
+    module, parser = subcommand(name)
     try:
         code: int = module.run(parser.parse_args(words[1:]))
         sys.stdout.flush()

@@ -41,8 +41,8 @@ class Check(NamedTuple):
 
     @property
     def arguments(self) -> list[Option]:
-        """What an engine may pass: all but --help and --version."""
-        return [option for option in self.options if option.name not in ("help", "version")]
+        """What an engine may pass: all but --help, --version and what is not for engines."""
+        return [option for option in self.options if option.name not in ("help", "version", "output")]
 
     def variable(self, option: Option) -> str:
         """The custom variable of an engine that holds the value of ``option``."""
