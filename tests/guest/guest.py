@@ -28,7 +28,7 @@ PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "moun
             "nagios-nrpe-server", "nagios-nrpe-plugin", "monitoring-plugins-basic", "monitoring-plugins-contrib")
 NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
-MODULES = ("nfsd", "nfsv4")
+MODULES = ("nfsd", "nfsv4", "virtio_net")
 """On the root disk, to be loaded by whoever needs them."""
 LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemanage|libsepol|libpam|gcc-|libgdbm|xz-utils|systemd|udev|"
                       "linux-image)")
@@ -221,13 +221,16 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
-        folder: Path | None = None) -> Result:
-    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike."""
+        folder: Path | None = None, network: tuple[str, ...] = ("-net", "none"), files: tuple[Path, ...] = ()) -> Result:
+    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
+
+    ``network`` are QEMU's own words; ``files`` are copied to /work beside the scripts.
+    """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
     share.mkdir()
     call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", share / "lib", wheel(work))
-    for path in HERE.glob("*.py"):
+    for path in (*HERE.glob("*.py"), *files):
         shutil.copy(path, share)
     compiled(LAB / "root", share, "/work")
     for name, size, options in (("work", "16M", ["-d", share]), ("scratch", "1200M", ["-N", "200000"]),
@@ -247,7 +250,7 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
     said = work / "said"
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
     command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp",
-               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
+               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", *network,
                "-serial", f"file:{work / 'console'}",
                "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
