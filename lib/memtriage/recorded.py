@@ -6,7 +6,7 @@ import os
 import shutil
 from typing import Callable, TypeVar
 
-from memtriage.procfs import files
+from memtriage.procfs import auxv, files
 from memtriage.recording import Process, Sample, Source
 
 T = TypeVar("T")
@@ -78,6 +78,8 @@ class Tree:
                 files_now[os.path.join(self.sys, name[len(_SYS):])] = source.data
             else:
                 files_now[os.path.join(self.proc, name)] = source.data
+        if sample.note("page_size") is not None:
+            files_now[os.path.join(self.proc, "self/auxv")] = auxv.made(page_size(sample))
         for path in self._files.keys() - files_now.keys():
             _remove(path)
         for path, data in files_now.items():

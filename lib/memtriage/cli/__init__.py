@@ -1,6 +1,7 @@
 """The ``memtriage`` command, one module per subcommand.
 
 Such a module has ``options(parser)``, which adds its options to an :mod:`argparse` parser, and ``run(args)``, which returns the exit code.
+One with ``BEHIND`` takes what stands behind ``--`` unread, as ``args.behind``.
 Unlike the checks it speaks to a person: errors go to stderr, a usage error leaves with 2, ``--help`` with 0.
 """
 
@@ -21,6 +22,8 @@ COMMANDS: dict[str, str] = {
     "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
     "record": "the flight recorder: goes on when nothing else can run",
     "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
+    "replay": "what a check would have said at each moment of a recording",
+    "evidence": "a bundle of what a kernel maintainer asks for, private by default",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
@@ -51,7 +54,10 @@ def main(argv: list[str] | None = None) -> int:
     name = first.parse_args(words[:1]).command
     module, parser = subcommand(name)
     try:
-        code: int = module.run(parser.parse_args(words[1:]))
+        end = words.index("--") if "--" in words and hasattr(module, "BEHIND") else len(words)
+        args = parser.parse_args(words[1:end])
+        args.behind = words[end + 1 :]
+        code: int = module.run(args)
         sys.stdout.flush()
         return code
     except Failure as failure:
