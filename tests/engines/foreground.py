@@ -38,8 +38,9 @@ def account() -> pwd.struct_passwd:
         pytest.skip(f"needs the user {USER}, which Debian's engines bring")
 
 
-def until(what: str, probe: Callable[[], Found | None], seconds: float = SLOW, alive: Callable[[], str] = lambda: "") -> Found:
-    """What ``probe`` gives as soon as it is neither None nor False. Fails after ``seconds``, or when ``alive`` has something to say."""
+def until(what: str, probe: Callable[[], Found | None], seconds: float = SLOW, alive: Callable[[], str] = lambda: "",
+          every: float = 0.1) -> Found:
+    """What ``probe`` gives as soon as it is neither None nor False. Fails after ``seconds``, or when ``alive`` tells of trouble."""
     end = time.monotonic() + seconds
     while True:
         found = probe()
@@ -48,7 +49,7 @@ def until(what: str, probe: Callable[[], Found | None], seconds: float = SLOW, a
         trouble = alive()
         if trouble or time.monotonic() > end:
             raise RuntimeError(f"waiting for {what}: " + (trouble or f"nothing in {seconds:g} s"))
-        time.sleep(0.1)
+        time.sleep(every)
 
 
 @contextmanager
