@@ -101,8 +101,8 @@ class Watch:
             thread.join(70)
 
 
-def one(seconds: int, disk: str, keep: bool, folder: Path) -> tuple[list[dict[str, Any]], Watch, str]:
-    """One boot: what the guest said, what was seen from outside, and the guest's console."""
+def one(seconds: int, disk: str, keep: bool, folder: Path) -> tuple[list[dict[str, Any]], Watch]:
+    """One boot: what the guest said, and what was seen from outside."""
     node = icinga2.Node(folder / "icinga", icinga2.MASTER, Path("/usr/lib/nagios/plugins"))
     node.watch()
     (node.folder / "objects.d" / "hub.conf").write_text(SERVICES.format())
@@ -124,7 +124,7 @@ def one(seconds: int, disk: str, keep: bool, folder: Path) -> tuple[list[dict[st
         raise SystemExit(f"the guest failed: {result.said[-3000:]}\n{result.console[-2000:]}")
     guest.fetch(result, "/recording", folder / "recording")
     guest.clean(result)
-    return rows, watch, result.said
+    return rows, watch
 
 
 def levels(path: Path) -> list[tuple[float, float]]:
@@ -138,9 +138,9 @@ def levels(path: Path) -> list[tuple[float, float]]:
         for sample in recording.samples():
             try:
                 info = recorded.value(sample, "meminfo", meminfo.parse)
-                found.append((sample.time, (info["MemAvailable"] or 0) / (info["MemTotal"] or 1)))
-            except (files.ProcfsError, KeyError):
+            except files.ProcfsError:
                 continue
+            found.append((sample.time, (info.get("MemAvailable") or 0) / (info.get("MemTotal") or 1)))
     return found
 
 
@@ -160,7 +160,8 @@ def row(what: str, start: float, stop: float, watch: Watch, shares: list[tuple[f
     """What happened between two moments of the guest's clock; ``shift`` is what this host's clock is ahead."""
     low = next((at for at, share in shares if start <= at <= stop and share < 0.05), None)
     mine = [one for one in watch.seen if one.service == "memory"]
-    alarm = next((one for one in mine if low is not None and low - 3 <= one.ended and one.at - shift <= stop + 10 and one.state == 2), None)
+    alarm = next((one for one in mine if low is not None and low - 3 <= one.ended and one.at - shift <= stop + 10
+                  and one.state == 2), None)
     times = [one.at - shift for one in mine if start <= one.at - shift <= stop + 10]
     asked = [one for one in watch.asked if start <= one.at - shift <= stop]
     return Row(what, None if alarm is None or low is None else max(0.0, alarm.at - shift - low), alarm.first if alarm else "",
@@ -185,13 +186,14 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="memtriage-passive-") as name:
             folder = Path(name)
             folder.chmod(0o755)
-            rows, watch, said = one(args.seconds, args.disk, args.keep, folder)
+            rows, watch = one(args.seconds, args.disk, args.keep, folder)
             shares = levels(folder / "recording")
         with open(args.out, "a", encoding="utf-8") as out:
             out.write(json.dumps({"run": run, "rows": rows, "seen": watch.seen, "asked": watch.asked, "shares": shares}) + "\n")
         moments = {row["what"]: row["at"] for row in rows if "at" in row}
         shift = min(one.at - one.ended for one in watch.seen)
-        for what, start, stop in (("swap thrash", moments["thrash"], moments["calm"]), ("to the OOM kill", moments["hog"], moments["killed"])):
+        for what, start, stop in (("swap thrash", moments["thrash"], moments["calm"]),
+                                  ("to the OOM kill", moments["hog"], moments["killed"])):
             found = row(what, start, stop, watch, shares, shift)
             wrong += found.after is None or found.after > LATE_S or "culprit" not in found.first
             print(f"run {run}, {what}: CRITICAL after {'-' if found.after is None else f'{found.after:.1f} s'}, longest silence "
