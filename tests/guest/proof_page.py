@@ -16,7 +16,7 @@ HEAD = """\
 
 Each row is one boot of a virtual machine (Debian 12's kernel and packages, QEMU without hardware help, one CPU, 256 or 384 MiB, no swap). In it
 run four `httpd`, a backup that keeps free memory full of page cache, `memtriage record` with a sample a second, and Debian's NRPE, which
-runs the checks from our wheel as `nobody`. After 40 s of peace something eats memory until the kernel's OOM killer comes; or it only looks
+runs the checks from our wheel as `nobody`. After 25 s of peace something eats memory until the kernel's OOM killer comes; or it only looks
 like that. `make test-guest` plays all of it anew, some five minutes a row, and leaves with 1 where a row is not as it should be.
 
 **A day is a minute here**: `--window 10s --warmup 2.5s --eta-warning 180: --eta-critical 20:` are the defaults divided by 1,440. The checks

@@ -35,7 +35,7 @@ COMMANDS = {
 }
 SLOT = 2.5
 """Seconds: either check of memory's growth runs at every other."""
-CALM = 40.0
+CALM = 25.0
 AFTER = 8.0
 CONFIG = """\
 pid_file=/run/nrpe.pid
