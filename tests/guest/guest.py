@@ -22,8 +22,12 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "lib"))
+
+from memtriage.simulate.libc import die_with_parent
+
 LAB = Path(os.environ.get("MEMTRIAGE_GUEST") or os.path.join(tempfile.gettempdir(), "memtriage-guest"))
-PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
+PACKAGES = ("busybox-static", "bash", "dash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
             "base-files", "base-passwd", "findutils", "kmod", "netbase", "nfs-kernel-server", "python3-nagiosplugin", "python3-psutil",
             "nagios-nrpe-server", "nagios-nrpe-plugin", "monitoring-plugins-basic", "monitoring-plugins-contrib")
 NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
@@ -144,7 +148,7 @@ def _finish_root(root: Path) -> None:
     for name in ("passwd", "group"):
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     (root / "etc/mtab").symlink_to("/proc/self/mounts")
-    for name, target in (("awk", "mawk"), ("sar", "sar.sysstat")):
+    for name, target in (("awk", "mawk"), ("sar", "sar.sysstat"), ("sh", "dash")):
         if not (root / "usr/bin" / name).exists():
             (root / "usr/bin" / name).symlink_to(target)
     for name, words in (("hosts", "127.0.0.1 localhost guest\n"), ("exports", ""),
@@ -253,13 +257,15 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
                str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", *network,
                "-serial", f"file:{work / 'console'}",
                "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+    parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(work)}) as machine:
+                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509
         try:
             error = machine.communicate(timeout=limit)[1]
         except subprocess.TimeoutExpired:
-            machine.kill()
-            error = b"out of time"
+            error = f"out of time: ended after {limit:.0f} s".encode()
+        finally:
+            machine.kill()  # whatever happened, no guest is left
     text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
     console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
     code = re.search(r"^exit (\d+)$", text, re.MULTILINE)

@@ -35,7 +35,7 @@ COMMANDS = {
 }
 SLOT = 2.5
 """Seconds: either check of memory's growth runs at every other."""
-CALM = 40.0
+CALM = 25.0
 AFTER = 8.0
 CONFIG = """\
 pid_file=/run/nrpe.pid
@@ -66,9 +66,10 @@ class Stage:
         self.nrpe: subprocess.Popen[bytes] | None = None
         self.turn = 0
 
-    def start(self, *words: str, adj: int = 0, group: str = "", **more: object) -> subprocess.Popen[bytes]:
+    def start(self, *words: str, adj: int = 0, group: str = "", gid: int = 0, **more: object) -> subprocess.Popen[bytes]:
         def become() -> None:
             os.setsid()
+            os.setgid(gid)
             with open("/proc/self/oom_score_adj", "w", encoding="ascii") as handle:
                 handle.write(str(adj))
             if group:
@@ -102,7 +103,7 @@ class Stage:
         self.actor("backup", SCRATCH + "large")
         self.recorder = self.start(
             sys.executable, "-m", "memtriage", "record", "--output", SCRATCH + "recording", "--size", "64MiB", "--interval", "1",
-            "--publish", "/run/memtriage/slabinfo", "--group", "nogroup")
+            "--publish", "/run/memtriage/slabinfo", "--group", "nogroup", gid=65534)  # as Group= of its service
         self.start_nrpe()
 
     def start_nrpe(self) -> None:
