@@ -54,6 +54,8 @@ def network() -> None:
 
 def main(seconds: int, port: int, keep: bool) -> None:
     network()
+    subprocess.run(["mkswap", "/dev/vdd"], check=True, capture_output=True, timeout=60)
+    subprocess.run(["swapon", "/dev/vdd"], check=True, timeout=60)
     os.makedirs("/run/memtriage")
     with open("/run/passive.conf", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o600)) as handle:
         handle.write(PASSIVE.format(port=port))
