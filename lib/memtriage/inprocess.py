@@ -11,7 +11,7 @@ import importlib.util
 import os
 from types import ModuleType
 
-from memtriage import plugin
+from memtriage import options, plugin
 from memtriage.record import NamedTuple
 
 CHECKS = ("check_free_mem", "check_slab_growth", "check_proc_count", "check_oom_kill", "check_mem_pressure", "check_mem_recorder")
@@ -57,6 +57,16 @@ def _module(check: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def usage(check: str, argv: list[str]) -> str:
+    """What the check would say against these options; empty where it takes them. Raises ``LookupError`` as :func:`load`."""
+    module = load(check)
+    try:
+        options.parse(module.NAME, module.__doc__ or "", module.OPTIONS, argv)
+    except options.Usage as wrong:
+        return str(wrong)
+    return ""
 
 
 def run(check: str, argv: list[str]) -> Outcome:

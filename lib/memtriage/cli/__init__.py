@@ -24,7 +24,7 @@ COMMANDS: dict[str, str] = {
     "evidence": "a bundle of what a kernel maintainer asks for, private by default",
     "simulate": "makes a bounded memory leak of a known kind, and undoes it",
     "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
-    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
+    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo, systemd and dashboards",
     "fleet": "is it the kernel or is it us? The same question over all hosts of an Icinga 2",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
