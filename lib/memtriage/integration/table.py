@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
-import importlib.util
-import os
 import shlex
-import sys
-from types import ModuleType
 from typing import NamedTuple
 
 import memtriage
+from memtriage import inprocess
 from memtriage.options import Option, Usage, parse
 
 CHECKS = ("check_free_mem", "check_slab_growth", "check_oom_kill", "check_mem_pressure", "check_mem_recorder", "check_proc_count")
@@ -115,31 +110,12 @@ STALE = "no result from memtriage record --passive on this host for %d minutes: 
 
 def check(name: str) -> Check:
     """Reads one check's own module. Raises :class:`Refused` where it cannot be found."""
-    collecting = gc.isenabled()
     try:
-        module = _module(name)
-    finally:
-        if collecting:
-            gc.enable()  # the checks switch it off
+        module = inprocess.load(name)
+    except LookupError as error:
+        raise Refused(str(error)) from None
     about = (module.__doc__ or "").strip().split("\n\n")[0]
     return Check(name, module.NAME, " ".join(about.split()), module.OPTIONS)
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module("memtriage.checks." + name)
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("memtriage.checks"):
-            raise
-    # A checkout: its folder checks/ lies beside lib/.
-    path = os.path.join(os.path.dirname(os.path.abspath(memtriage.__file__)), os.pardir, os.pardir, "checks", name + ".py")
-    spec = importlib.util.spec_from_file_location("memtriage_checkout_" + name, path)
-    if spec is None or spec.loader is None or not os.path.exists(path):
-        raise Refused(f"the check {name} is not installed beside this library ({os.path.dirname(memtriage.__file__)})")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def lines(checks: list[Check], more: list[str]) -> list[Line]:
