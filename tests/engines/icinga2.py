@@ -31,6 +31,7 @@ const PluginDir = "{plugins}"
 include <itl>
 include <plugins>
 
+globals.MaxConcurrentChecks = 8
 object Endpoint NodeName {{ }}
 object Zone ZoneName {{ endpoints = [ NodeName ]{parent} }}
 object CheckerComponent "checker" {{ }}
