@@ -151,7 +151,8 @@ class Nrpe:
 
     def ask(self, command: str, *options: str) -> Answer:
         """The answer of check_nrpe; ``-2`` among ``options`` makes it speak the old protocol, of which 1,023 bytes arrive."""
-        done = subprocess.run(self.question(command, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=75, check=False)
+        done = subprocess.run(self.question(command, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=75, check=False)
         return Answer(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def question(self, command: str, *options: str) -> list[str]:

@@ -107,7 +107,8 @@ class Table:
     def _services(self) -> list[Service]:
         found = []
         for name, check, tree, options, state, culprit in ROWS:
-            words = ["-t", PATIENCE, *(["--procfs", f"{self.trees}/{tree}/proc"] if tree else []), *shlex.split(options.format(trees=self.trees))]
+            words = ["-t", PATIENCE, *(["--procfs", f"{self.trees}/{tree}/proc"] if tree else [])]
+            words += shlex.split(options.format(trees=self.trees))
             if check in REMEMBERING:
                 place = self.folder / "state" / name
                 place.mkdir()
@@ -124,8 +125,8 @@ class Table:
     def definitions(self, target: str, folder: Path, *options: str) -> None:
         """What ``memtriage config`` makes of all services, into ``folder``."""
         lines = [f"--add={service.name}={shlex.join((service.check, *service.words))}" for service in self.services.values()]
-        command = [sys.executable, "-m", "memtriage", "config", target, "--plugin-dir", str(self.plugins), "--sudo", "none", "-o", f"{folder}/"]
-        foreground.done([*command, *lines, *options], env={"PYTHONPATH": str(ROOT / "lib")})
+        command = [sys.executable, "-m", "memtriage", "config", target, "-o", f"{folder}/", "--plugin-dir", str(self.plugins)]
+        foreground.done([*command, "--sudo", "none", *lines, *options], env={"PYTHONPATH": str(ROOT / "lib")})
 
 
 def direct(command: list[str]) -> Answer:
@@ -196,7 +197,8 @@ ROWS = (
 )
 """name, check, tree, options, state, words of the first line.
 
-Those that have a check's own name look at this very host, whose state may be any where none is given; all others give the same bytes each time.
+Those that have a check's own name look at this very host, whose state may be any where none is given; all others always give the same
+bytes.
 """
 LIVE = [row[0] for row in ROWS if not row[2]]
 STEADY = [row[0] for row in ROWS if row[2]]

@@ -28,10 +28,12 @@ ROUTES = ("2", "3")
 @pytest.fixture(scope="module")
 def engine(table: Table) -> Iterator[Nagios]:
     """Nagios on the host that it watches."""
-    with foreground.folder("nagios") as folder:
-        with nagios.nagios(folder, lambda objects: table.definitions("nagios", objects, "--local", "box", "--template", "tested")) as running:
-            running.results()
-            yield running
+    def define(objects: Path) -> None:
+        table.definitions("nagios", objects, "--local", "box", "--template", "tested")
+
+    with foreground.folder("nagios") as folder, nagios.nagios(folder, define) as running:
+        running.results()
+        yield running
 
 
 @pytest.fixture(scope="module")
