@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import secrets
 import socket
 import ssl
@@ -31,6 +30,7 @@ const PluginDir = "{plugins}"
 include <itl>
 include <plugins>
 
+globals.MaxConcurrentChecks = 8
 object Endpoint NodeName {{ }}
 object Zone ZoneName {{ endpoints = [ NodeName ]{parent} }}
 object CheckerComponent "checker" {{ }}
@@ -100,7 +100,8 @@ class Node:
         for place in ("data/certs", "data/ca", "log", "cache", "spool/perfdata", "spool/tmp", "run/cmd", "objects.d", "mail"):
             (folder / place).mkdir(parents=True)
         self.paths = [word for key, value in (
-            ("ConfigDir", folder), ("ZonesDir", folder / "zones.d"), ("DataDir", folder / "data"), ("LogDir", folder / "log"), ("CacheDir", folder / "cache"),
+            ("ConfigDir", folder), ("ZonesDir", folder / "zones.d"), ("DataDir", folder / "data"), ("LogDir", folder / "log"),
+            ("CacheDir", folder / "cache"),
             ("SpoolDir", folder / "spool"), ("InitRunDir", folder / "run"), ("PidPath", folder / "run" / "icinga2.pid"))
             for word in ("-D", f"{key}={value}")]
         (folder / "icinga2.conf").write_text(CONFIG.format(node=name, plugins=plugins, address=address, port=self.port, listener=listener,

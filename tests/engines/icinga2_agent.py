@@ -1,4 +1,4 @@
-"""An Icinga 2 master and its agent, each in a network namespace of its own, joined by a wire: nothing is added to the machine's own network."""
+"""An Icinga 2 master and its agent, each in a network namespace of its own, joined by a wire; the machine's own network stays as it is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Icinga Web 2 over Icinga DB: Redis, MariaDB, Icinga DB's daemon and PHP's own web server, all on loopback; and a browser without a screen."""
+"""Icinga Web 2 over Icinga DB: Redis, MariaDB, Icinga DB's daemon and PHP's own web server, all on loopback; and a browser to see it."""
 
 from __future__ import annotations
 
@@ -125,7 +125,8 @@ def _database(folder: Path, stack: ExitStack) -> None:
         return True
 
     until("MariaDB", answers, alive=server.trouble)
-    done([*client, "-e", "CREATE DATABASE icingadb; CREATE USER web@localhost IDENTIFIED BY 'web'; GRANT ALL ON icingadb.* TO web@localhost"])
+    for line in ("CREATE DATABASE icingadb", "CREATE USER web@localhost IDENTIFIED BY 'web'", "GRANT ALL ON icingadb.* TO web@localhost"):
+        done([*client, "-e", line])
     done([*client, "icingadb"], stdin=Path(SCHEMA).read_bytes())
 
 

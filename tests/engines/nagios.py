@@ -121,10 +121,10 @@ def escaped(command: str) -> str:
     return command.replace("$", "$$").replace(";", "\\;")
 
 
-def service(name: str, command: str) -> str:
-    """A service, and a command of its own with the line as given, which a shell reads."""
+def service(name: str, command: str, more: str = "") -> str:
+    """A service with ``more`` directives, and a command of its own with the line as given, which a shell reads."""
     return (f"define command {{\n  command_name run_{name}\n  command_line {escaped(command)}\n}}\n"
-            f"define service {{\n  use tested\n  service_description {name}\n  check_command run_{name}\n}}\n")
+            f"define service {{\n  use tested\n  service_description {name}\n  check_command run_{name}\n{more}}}\n")
 
 
 def unescape(text: str) -> str:

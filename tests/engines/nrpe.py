@@ -24,8 +24,8 @@ nrpe_user={user}
 nrpe_group={group}
 allowed_hosts=127.0.0.1
 dont_blame_nrpe=0
-command_timeout=30
-connection_timeout=40
+command_timeout=60
+connection_timeout=70
 """
 OLD_ROOM = 1023
 """Bytes of text in a packet of version 2."""
@@ -151,9 +151,10 @@ class Nrpe:
 
     def ask(self, command: str, *options: str) -> Answer:
         """The answer of check_nrpe; ``-2`` among ``options`` makes it speak the old protocol, of which 1,023 bytes arrive."""
-        done = subprocess.run(self.question(command, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=50, check=False)
+        done = subprocess.run(self.question(command, *options), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              timeout=75, check=False)
         return Answer(done.returncode, done.stdout.decode("utf-8", "replace"))
 
     def question(self, command: str, *options: str) -> list[str]:
         """The client's command line."""
-        return [self.client, "-H", "127.0.0.1", "-p", str(self.port), "-t", "40", *self.options, *options, "-c", command]
+        return [self.client, "-H", "127.0.0.1", "-p", str(self.port), "-t", "65", *self.options, *options, "-c", command]

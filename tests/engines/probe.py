@@ -7,7 +7,7 @@ import os
 import sys
 
 sys.path.insert(0, sys.argv[1])
-from memtriage.plugin import Report, render  # noqa: E402
+from memtriage.plugin import Report, render
 
 wanted = int(sys.argv[2])
 headline = "4.50% of 3.84 GiB available (177 MiB); culprit: slab cache 'kmalloc-4k' 2.40 GiB, unreclaimable"

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from memtriage.integration import table
+from memtriage.integration import table as integration
 from tests.checks import oomtree
 from tests.checks.command import CHECKS, FIXTURES, REMEMBERING
 from tests.conftest import ROOT
@@ -25,6 +25,8 @@ from tests.recording import made
 STATES = ("OK", "WARNING", "CRITICAL", "UNKNOWN")
 PATH = "/usr/bin:/bin"
 """The distribution's Python, with the distribution's nagiosplugin."""
+PATIENCE = "60"
+"""Seconds: dozens of checks are ordered at once here, on a machine that may be slow and busy."""
 EVIL = "process group 'x ? a=1????[31m'"
 NUMBER = re.compile(r"[-+]?[0-9][0-9.,]*( [KMGT]iB| B)?")
 
@@ -89,7 +91,11 @@ class Table:
             self.answers = dict(zip(self.services, several.map(self.direct, self.services)))
 
     def _make_trees(self) -> None:
-        shutil.copytree(FIXTURES, self.trees, ignore=shutil.ignore_patterns("*.py", "__pycache__"), symlinks=True)
+        self.trees.mkdir()
+        for tree in sorted({row[2] for row in ROWS if row[2]}):
+            if (FIXTURES / tree).exists():
+                shutil.copytree(FIXTURES / tree, self.trees / tree, symlinks=True)
+        shutil.copytree(oomtree.LOGS, self.trees / "oom")
         for name, kills in (("killed", 1), ("quiet", 0), ("uncounted", None)):
             oomtree.Host(self.trees / name).at(oomtree.UP, kills)
             (self.trees / name / "proc" / "meminfo").write_bytes((FIXTURES / "healthy" / "proc" / "meminfo").read_bytes())
@@ -101,7 +107,8 @@ class Table:
     def _services(self) -> list[Service]:
         found = []
         for name, check, tree, options, state, culprit in ROWS:
-            words = [*(["--procfs", f"{self.trees}/{tree}/proc"] if tree else []), *shlex.split(options.format(trees=self.trees))]
+            words = ["-t", PATIENCE, *(["--procfs", f"{self.trees}/{tree}/proc"] if tree else [])]
+            words += shlex.split(options.format(trees=self.trees))
             if check in REMEMBERING:
                 place = self.folder / "state" / name
                 place.mkdir()
@@ -118,8 +125,8 @@ class Table:
     def definitions(self, target: str, folder: Path, *options: str) -> None:
         """What ``memtriage config`` makes of all services, into ``folder``."""
         lines = [f"--add={service.name}={shlex.join((service.check, *service.words))}" for service in self.services.values()]
-        command = [sys.executable, "-m", "memtriage", "config", target, "--plugin-dir", str(self.plugins), "--sudo", "none", "-o", f"{folder}/"]
-        foreground.done([*command, *lines, *options], env={"PYTHONPATH": str(ROOT / "lib")})
+        command = [sys.executable, "-m", "memtriage", "config", target, "-o", f"{folder}/", "--plugin-dir", str(self.plugins)]
+        foreground.done([*command, "--sudo", "none", *lines, *options], env={"PYTHONPATH": str(ROOT / "lib")})
 
 
 def direct(command: list[str]) -> Answer:
@@ -190,7 +197,8 @@ ROWS = (
 )
 """name, check, tree, options, state, words of the first line.
 
-Those that have a check's own name look at this very host, whose state may be any where none is given; all others give the same bytes each time.
+Those that have a check's own name look at this very host, whose state may be any where none is given; all others always give the same
+bytes.
 """
 LIVE = [row[0] for row in ROWS if not row[2]]
 STEADY = [row[0] for row in ROWS if row[2]]
@@ -199,4 +207,4 @@ BAD = [row[0] for row in ROWS if row[2] and row[4] != "OK"]
 
 def shown_name(name: str) -> str:
     """What the definitions call the service of a line."""
-    return table.PACES[name].service if name in CHECKS else name
+    return integration.PACES[name].service if name in CHECKS else name

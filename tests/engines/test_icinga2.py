@@ -11,7 +11,7 @@ import pytest
 
 from tests.engines import foreground, icinga2
 from tests.engines.icinga2 import Icinga, Node, Result, Sink
-from tests.engines.services import BAD, LIVE, STATES, STEADY, Answer, Table, shown_name, taken_apart
+from tests.engines.services import BAD, LIVE, STATES, STEADY, Answer, Table, shown_name
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.needs_root]
 

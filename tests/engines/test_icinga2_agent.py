@@ -48,5 +48,6 @@ def test_the_notifications_name_the_culprits(fleet: Fleet, table: Table) -> None
     for _ in range(2):
         fleet.master.again(BAD)
     for name in BAD:
+        answer = table.answers[name]
         state, first, *rest = fleet.master.mail(name).splitlines()
-        assert (state, first.rstrip(" "), "\n".join(rest)) == (STATES[table.answers[name].state], table.answers[name].text, table.answers[name].long)
+        assert (state, first.rstrip(" "), "\n".join(rest)) == (STATES[answer.state], answer.text, answer.long)

@@ -1,4 +1,4 @@
-"""What a person sees in Icinga Web 2 over Icinga DB, in a real browser: the state and who is to blame, in the list and on the service's page.
+"""What a person sees in Icinga Web 2 over Icinga DB, in a real browser: state and culprit, in the list and on the service's page.
 
 Pictures of every page go to the folder ``MEMTRIAGE_SCREENSHOTS``, to be looked at.
 """
@@ -18,6 +18,7 @@ from tests.engines.services import BAD, LIVE, STATES, Table, shown_name
 
 pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.needs_root]
 LIST = "/icingadb/services?limit=100&sort=service.display_name"
+LABELS = "return [...document.querySelectorAll('.performance-data-table td.title')].map((cell) => cell.textContent)"
 PAGES = [name for name in BAD if name.endswith(("_critical", "_evil_vv"))] + ["free_mem_unknown", "pressure_unknown", "proc_warning"]
 
 
@@ -93,5 +94,5 @@ def test_the_page_says_the_state_and_who_is_to_blame(browser: Browser, table: Ta
     assert browser.seen(service.culprit, ".object-detail .collapsible, .object-detail .plugin-output"), text
     assert table.answers[name].text in text
     assert not browser.driver.execute_script("return document.querySelector('.plugin-output b, .plugin-output img')")
-    for item in table.answers[name].perfdata.split():
-        assert item.partition("=")[0] in browser.driver.execute_script("return document.querySelector('.performance-data-table').textContent")
+    labels = browser.driver.execute_script(LABELS)
+    assert sorted(labels) == sorted(item.partition("=")[0] for item in table.answers[name].perfdata.split())

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import ROOT
 from tests.engines import foreground, icinga2, nagios, nrpe
 from tests.engines.icinga2 import Node
 from tests.engines.nrpe import Nrpe
@@ -99,7 +98,8 @@ def test_nagios(held: dict[int, list[Answer]], written: dict[int, Answer], size:
     whole = written[size]._replace(text=written[size].text.replace(";", ":"))
     for answer in held[size]:
         lost = len(whole.long) - len(unharmed(answer, whole))
-        assert lost == 0 or size > READ and (size - 1 - lost) % READ in (0, READ - 1), (size, lost)  # a newline at the end is taken off
+        # A newline at the end is taken off.
+        assert lost == 0 or (size > READ and (size - 1 - lost) % READ in (0, READ - 1)), (size, lost)
 
 
 def test_icinga_2_has_no_limit(probe: Path, checkout: Path, debian_python: str, written: dict[int, Answer]) -> None:

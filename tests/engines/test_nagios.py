@@ -6,7 +6,6 @@ Commands and services are those of ``memtriage config``.
 from __future__ import annotations
 
 import shlex
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -29,10 +28,12 @@ ROUTES = ("2", "3")
 @pytest.fixture(scope="module")
 def engine(table: Table) -> Iterator[Nagios]:
     """Nagios on the host that it watches."""
-    with foreground.folder("nagios") as folder:
-        with nagios.nagios(folder, lambda objects: table.definitions("nagios", objects, "--local", "box", "--template", "tested")) as running:
-            running.results()
-            yield running
+    def define(objects: Path) -> None:
+        table.definitions("nagios", objects, "--local", "box", "--template", "tested")
+
+    with foreground.folder("nagios") as folder, nagios.nagios(folder, define) as running:
+        running.results()
+        yield running
 
 
 @pytest.fixture(scope="module")
@@ -56,11 +57,14 @@ def remote(table: Table, daemon: Nrpe) -> Iterator[Nagios]:
         client.write_text(f'#!/bin/sh\nexec {shlex.join([daemon.client, *daemon.options])} -p {daemon.port} "$@"\n')
         client.chmod(0o755)
         table.definitions("nagios", objects, "--template", "tested")
-        more = [(f"v{route} {name}", daemon.question(name, f"-{route}")) for name in OLD_PACKETS for route in ROUTES]
-        (objects / "more.cfg").write_text("".join(nagios.service(name, shlex.join(line)) for name, line in more))
+        (objects / "more.cfg").write_text("".join(
+            nagios.service(f"v{route} {name}", shlex.join(daemon.question(name, f"-{route}")), "  active_checks_enabled 0\n")
+            for name in OLD_PACKETS for route in ROUTES))
 
     with foreground.folder("nagios") as folder, nagios.nagios(folder, define, "  hostgroups memtriage\n") as running:
-        running.results()
+        old = {name for name in running.names if name[:3] in ("v2 ", "v3 ")}
+        running.results(running.names - old)
+        running.again(old)
         yield running
 
 
