@@ -43,6 +43,9 @@ bench: $(VENV)/installed  ## what a check costs
 bench-detection: $(VENV)/installed  ## how well leaks are told from what is none, beside the rules people use
 	PYTHONPATH=. $(BIN)/python tests/bench/bench_detection.py
 
+bench-fleet: $(VENV)/installed  ## what a fleet costs: memtriage fleet, and a real Icinga 2 by result; 10 minutes; needs icinga2
+	PYTHONPATH=. $(BIN)/python tests/bench/bench_fleet.py $(ARGS)
+
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
 
@@ -106,5 +109,5 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest test-guest-short test-guest-recorder picture contract \
+.PHONY: help run test test-slow lint bench bench-detection bench-fleet fuzz torture test-guest test-guest-short test-guest-recorder picture contract \
 	docs compile dist deb rpm clean

@@ -5,7 +5,7 @@
 command   memtriage fleet on 10,000 hosts (20,000 results) of a server that streams made replies over TLS on loopback
 passive   results by /v1/actions/process-check-result, over kept connections, and over a new one for each
 agent     checks by command_endpoint: a master that schedules, an agent that runs `cat` of a check's output, a counting proxy between them
-memory    a master's memory by number of services, without and with results
+memory    a master's memory by number of services, without and with results, and what it costs it to be asked by memtriage fleet
 
 CPU is user + system time of the daemon's processes, so that what else the machine does changes it little; bytes are those of TCP payload.
 Needs Debian's icinga2-bin and icinga2-common.
@@ -28,6 +28,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from memtriage.fleet import past
 from tests.fleet import icinga, made, server
 from tests.simulate.command import environment
 
@@ -224,6 +225,12 @@ def memory() -> None:
                 fed = to.feed(_results(hosts, spoken))
             print(f"memory: {size} hosts, {3 * size} services: {empty / 2**20:.0f} MiB, with {fed} results "
                   f"{icinga.memory(to.pid) / 2**20:.0f} MiB")
+            before = icinga.cpu(to.pid)
+            words = ["--api", to.url, "--ca", to.ca, "--name", icinga.NODE, "--credentials", to.credentials()]
+            spent, took, peak = asked(words)
+            print(f"  asked by memtriage fleet: Icinga 2 {icinga.cpu(to.pid) - before:.2f} s of CPU, "
+                  f"{icinga.memory(to.pid) / 2**20:.0f} MiB afterwards; "
+                  f"fleet {spent:.2f} s of CPU, {took:.2f} s on the clock, peak {peak:.0f} MiB")
 
 
 def command(size: int = 10_000) -> None:
@@ -233,15 +240,29 @@ def command(size: int = 10_000) -> None:
     replies = {"hosts": server.whole(some), "services": server.whole(services)}
     print(f"memtriage fleet, {size} hosts: replies of {len(replies['hosts']) / 1e6:.1f} and {len(replies['services']) / 1e6:.1f} MB")
     with tempfile.TemporaryDirectory() as folder, server.running(Path(folder), lambda kind: _cut(replies[kind])) as to:
-        for more in ([], ["--history", f"{folder}/history"], ["--json"], ["-o", f"{folder}/fleet.png"]):
-            begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-            words = ["--api", to.url, "--ca", to.ca, "--credentials", to.credentials, *more]
-            done = subprocess.run([sys.executable, "-c", PEAK, "fleet", *words], env=environment(), capture_output=True, text=True,
-                                  timeout=120, check=True)
-            after = resource.getrusage(resource.RUSAGE_CHILDREN)
-            spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-            print(f"  {' '.join(more[:1]) or 'plain':<10} {spent:.2f} s of CPU, {time.monotonic() - begun:.2f} s on the clock, "
-                  f"peak {int(done.stderr) / 1024:.0f} MiB")
+        history = f"{folder}/history"
+        past.write(history, long_past(hosts))
+        print(f"  a history of {past.POINTS} points a host: {os.path.getsize(history) / 1e6:.1f} MB")
+        for more in ([], ["--history", history], ["--json"], ["-o", f"{folder}/fleet.png"]):
+            spent, took, peak = asked(["--api", to.url, "--ca", to.ca, "--credentials", to.credentials, *more])
+            print(f"  {' '.join(more[:1]) or 'plain':<10} {spent:.2f} s of CPU, {took:.2f} s on the clock, peak {peak:.0f} MiB")
+
+
+def long_past(hosts: list[made.Host]) -> past.Past:
+    """Every host has as many points as are kept, and every one rises, so that none is dismissed early."""
+    now = time.time()
+    rise = [(now - (past.POINTS - place) * 7200, 8_000 + 900 * place) for place in range(past.POINTS)]
+    series = past.Series(0, [round(time_) for time_, _ in rise], [size for _, size in rise])
+    return past.Past(round(now - 64 * 3600), {host.name: series for host in hosts})
+
+
+def asked(words: list[str]) -> tuple[float, float, float]:
+    """memtriage fleet: seconds of CPU, seconds on the clock, MiB at its peak."""
+    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    done = subprocess.run([sys.executable, "-c", PEAK, "fleet", *words], env=environment(), capture_output=True, text=True, timeout=120,
+                          check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begun, int(done.stderr) / 1024)
 
 
 PEAK = ("import re, sys; from memtriage.cli import main; code = main(); "

@@ -14,6 +14,8 @@ SHADOWS = 6
 """Explained groups told of one answer."""
 ROWS = 12
 """Values shown of an attribute."""
+UPWARDS = 3
+"""So many times more hosts go up than down, and a look later is worth it."""
 WHEN = "%Y-%m-%d %H:%M"
 
 
@@ -152,8 +154,8 @@ def _moving(cause: Finding, found: Summary) -> str:
     up, down = found.moves[cause.group.mask]
     said = (f"Moves, no trend proven: {names(cause.group)}: a cache changes by 16 MiB/h or more on {a} of {a + b} hosts "
             f"(others: {c} of {c + d}): {up} up, {down} down")
-    one_way = "; all one way: the hour of the day, or a growth too young to be proven. Ask again in some hours"
-    return said + (one_way if min(up, down) < max(up, down) / 20 else "; both ways: busy") + "."
+    upwards = "; mostly up: the hour of the day, or growth too young to be proven. Ask again in some hours"
+    return said + (upwards if up > UPWARDS * down else "; up and down, or down: busy") + "."
 
 
 def _others(answer: Answer) -> Iterator[str]:
