@@ -50,7 +50,13 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 	$(BIN)/python tests/recording/torture.py 1000
 	$(BIN)/python tests/recording/images.py 1000
 
-test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
+test-guest: $(VENV)/installed  ## hosts that really run out of memory, in a virtual machine (docs/proof.md); an hour; needs QEMU
+	$(BIN)/python tests/guest/proof.py $(ARGS)
+
+test-guest-short: $(VENV)/installed  ## three of them, ten minutes
+	$(BIN)/python tests/guest/proof.py --short $(ARGS)
+
+test-guest-recorder: $(VENV)/installed  ## the recorder and its peers in a virtual machine that thrashes; an hour
 	$(BIN)/python tests/guest/recorder.py $(ARGS)
 
 docs: $(VENV)/installed  ## each check's --help into its page
@@ -93,4 +99,4 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist deb rpm clean
+.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest test-guest-short test-guest-recorder docs compile dist deb rpm clean

@@ -221,7 +221,8 @@ def _pinned(history: History, name: str, cache: Cache, total: float, window: flo
     now = history.size(key, history.rows[-1]) if history.rows else None
     if not now or now < max(LARGE, total / 100) or (cache.in_use is not None and cache.in_use < IN_USE):
         return None
-    start = growth.cut(history.times, window)
+    # A window, or the last six steps where the check runs so rarely that there are not as many in it.
+    start = min(growth.cut(history.times, window), max(0, len(history.rows) - 7))
     rows, times = history.rows[start:], 0
     change = scanned = 0.0
     for before, after in zip(rows, rows[1:]):
