@@ -42,6 +42,8 @@ _PATHS = {"FILE": {"bash": "_shtab_compgen_files", "zsh": "_files"}, "DIR": {"ba
 
 
 def _completed(action: argparse.Action) -> None:
+    if isinstance(action.choices, dict) and not isinstance(action, argparse._SubParsersAction):
+        action.choices = list(action.choices)  # shtab takes a positional's dict for subcommands
     if action.nargs != 0 and action.metavar in _PATHS:
         action.complete = _PATHS[action.metavar]  # type: ignore[attr-defined]
 

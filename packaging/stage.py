@@ -122,8 +122,9 @@ class Stage:
         icinga = config("icinga2")
         self.write(f"{layout.icinga}/memtriage.conf", icinga["memtriage-commands.conf"])
         self.write(f"{examples}/memtriage-services.conf", icinga["memtriage-services.conf"])
-        for name, text in config("director").items():
-            self.write(f"{examples}/{name}", text)
+        for target in ("director", "grafana-influxdb", "grafana-graphite", "icingaweb2-graphite"):
+            for name, text in config(target).items():
+                self.write(f"{examples}/{name}", text)
         rule, who = config("sudoers", "--plugin-dir", layout.plugins)["memtriage-sudoers"], "nagios ALL=(root)"
         assert rule.count(who) == 1, rule
         self.write("/etc/sudoers.d/memtriage", rule.replace(who, f"{', '.join(layout.users)} ALL=(root)"), 0o440)
