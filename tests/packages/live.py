@@ -1,7 +1,9 @@
 """A copy of this machine, as :mod:`tests.packages.host`, with systemd as its first process: units are started there for real.
 
-In namespaces of its own with a cgroup of its own as the root of all, and its own /dev. It boots to a target that wants nothing, so that
-no service runs but those that a test starts. What it cannot have is what the machine itself may not: see :func:`machine_has`.
+In namespaces of its own with a cgroup of its own as the root of all, and its own /dev. It boots to a target that wants nothing, and no
+other target wants anything either: else systemd-sysctl, systemd-modules-load and their like would change the kernel, which is the
+machine's. /proc/sys is read-only until systemd has started, as it raises limits there by itself. What this host cannot have is what the
+machine itself may not: see :func:`machine_has`.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ mkdir "$1/new" "$1/work" "$1/root"
 mount -t overlay overlay -o "lowerdir=/,upperdir=$1/new,workdir=$1/work" "$1/root"
 cd "$1/root"
 mount -t proc proc proc
+mount --bind proc/sys proc/sys
+mount -o remount,bind,ro proc/sys
 mount -t sysfs sysfs sys
 mount -t cgroup2 cgroup2 sys/fs/cgroup
 mount -t tmpfs -o mode=0755 tmpfs dev
@@ -42,6 +46,7 @@ ln -s pts/ptmx dev/ptmx
 ln -s /proc/self/fd dev/fd
 mount -t tmpfs -o mode=0755 tmpfs run
 mount -t tmpfs -o mode=1777 tmpfs tmp
+rm -rf lib/systemd/system/*.target.wants etc/systemd/system/*.target.wants
 mkdir run/old run/systemd run/systemd/system
 printf "[Unit]\\nDescription=Nothing\\nDefaultDependencies=no\\n" > run/systemd/system/nothing.target
 ip link set lo up
@@ -77,6 +82,7 @@ class LiveHost(Host):
                 self.close()
                 pytest.fail("systemd does not start as process 1 of its own namespaces")
             time.sleep(0.1)
+        self.do("umount", "/proc/sys")
         for left in ("/var/lib/memtriage", "/var/log/memtriage"):  # of checks run on this machine by hand
             shutil.rmtree(self.path(left), ignore_errors=True)
         return self
@@ -101,7 +107,8 @@ class LiveHost(Host):
 
     def status(self, pid: int) -> dict[str, str]:
         """/proc/PID/status of a process there, its number as it is there."""
-        return {key: value.strip() for key, _, value in (line.partition(":") for line in self.path(f"/proc/{pid}/status").read_text().splitlines())}
+        lines = self.path(f"/proc/{pid}/status").read_text().splitlines()
+        return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
 
 
 def machine_has(capability: str) -> bool:
