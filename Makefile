@@ -70,7 +70,6 @@ docs: $(VENV)/installed  ## each check's --help into its page
 
 contract: $(VENV)/installed  ## tests/contract.txt anew: what users script against; a change belongs into CHANGELOG.md
 	PYTHONPATH=lib $(BIN)/python -m tests.contract --write
-.PHONY: contract
 
 compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
 	$(PYTHON) -m compileall -q lib/memtriage checks

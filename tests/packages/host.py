@@ -96,7 +96,8 @@ class Host:
         return Path(f"/proc/{self.pid}/root{name}")
 
     def line(self, words: Iterable[object], user: str | None) -> list[str]:
-        become = ["setpriv", "--reuid", user, "--regid", user, "--init-groups", "--"] if user else []
+        group = "nogroup" if user == "nobody" else user
+        become = ["setpriv", "--reuid", user, "--regid", group, "--init-groups", "--"] if user and group else []
         return ["nsenter", "--target", str(self.pid), "--mount", "--net", "--pid", "--root", "--wd", "--", *become, *map(str, words)]
 
     def run(self, *words: object, user: str | None = None, env: dict[str, str] | None = None, seconds: float = 60) -> Answer:

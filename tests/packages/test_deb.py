@@ -25,11 +25,6 @@ RECORDING = "/var/log/memtriage/recording"
 
 
 @pytest.fixture(scope="module")
-def deb(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return built("build-deb.sh", tmp_path_factory.mktemp("deb"))
-
-
-@pytest.fixture(scope="module")
 def host(deb: Path) -> Iterator[Host]:
     """A host with the package on it and a recorder that runs as the unit would run it."""
     with Host() as made:
