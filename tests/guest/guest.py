@@ -261,7 +261,8 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
     command = ["qemu-system-x86_64", *(COUNTED if counted else ("-accel", "tcg,thread=multi")), "-cpu", "max,-erms,-fsrm", "-M", "q35",
                "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
-               "-serial", f"file:{work / 'console'}", "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+               "-serial", f"file:{work / 'console'}", "-serial", f"file:{said}",
+               "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509

@@ -20,14 +20,14 @@ which runs the checks from our wheel as `nobody`. After 25 s of peace something 
 looks like that. `make test-guest` plays all of it anew, some five minutes a row, and leaves with 1 where a row is not as it should be.
 
 **A day is a minute here**: `--window 10s --warmup 2.5s --eta-warning 180: --eta-critical 20:` are the defaults divided by 1,440. The checks
-of growth ran in turn, one every 4 s at best (that would be every hour and a half), later where the emulated CPU was busy; its clock follows
-the instructions it executes, so that the host's other work does not count. Shares of the way and names say something about a real host,
-seconds do not. One run of each: a row is an example, no rate.
+of growth ran in turn, one every 4 s at best (that would be every hour and a half), later where the emulated CPU was busy; its clock
+follows the instructions it executes, so that the host's other work does not count. Shares of the way and names say something about a real
+host, seconds do not. One run of each: a row is an example, no rate.
 
 *Way*: from the first byte (0 %) to the first kill (100 %). *ETA said / true*: what the check said, and how long it really took, from
 when the check was asked. Beside it, in the same boot: `check_memory -a -w 20%: -c 10%:` (monitoring-plugins-contrib) and
-`check_procs -w 150 -c 200` through the same NRPE, and computed from the recording, every second: less than 10 % available (*90 % used*), and
-least squares over 4 h of MemAvailable that end within a day (*predict_linear*).
+`check_procs -w 150 -c 200` through the same NRPE; and computed from the recording, every second: less than 10 % available (*90 % used*),
+and least squares over 4 h of MemAvailable that end within a day (*predict_linear*).
 """
 
 

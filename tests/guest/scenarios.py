@@ -13,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -277,6 +278,7 @@ if __name__ == "__main__":
     if what == "prepare":
         prepare(words[0])
     elif what == "load":
+        resource.setrlimit(resource.RLIMIT_NOFILE, (1_000_000, 1_000_000))
         os.nice(10)  # one emulated CPU: what it takes must not keep the checks from running
         title("leaky-app" if SCENARIOS[words[0]].kill else "load")
         LOADS[words[0]](float(words[1]), float(words[2]))
