@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memtriage import diagnosis, exhaustion, survey
-from memtriage.procfs import boot_id, dentry_state, files, inode_nr, uptime, vmstat
+from memtriage.procfs import boot_id, cgroup, dentry_state, files, inode_nr, uptime, vmstat
 from memtriage.record import NamedTuple
 from memtriage.state import Sample
 
@@ -36,6 +36,8 @@ class Now(NamedTuple):
     inodes: inode_nr.InodeNr | None
     events: Mapping[str, int]
     """Event counters of /proc/vmstat."""
+    dying: int | None = None
+    """Removed control groups that are still in memory."""
 
 
 def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None) -> Now:
@@ -57,7 +59,7 @@ def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None
             programs = survey.programs(proc)
         except files.ProcfsError:
             programs = {}
-    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events)
+    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events, cgroup.dying(sys))
 
 
 def sample(proc: str, now: Now) -> Sample:
@@ -90,6 +92,8 @@ def counters(now: Now) -> dict[str, int]:
         values["slabs_scanned"] = now.events["slabs_scanned"]
     if now.dentries:
         values["dentries"], values["dentries_unused"] = now.dentries.nr_dentry, now.dentries.nr_unused
+    if now.dying is not None:
+        values["dying"] = now.dying
     if now.inodes:
         values["inodes"] = now.inodes.nr_inodes
     return values

@@ -14,20 +14,24 @@ HEAD = """\
 
 <!-- made by: python tests/guest/proof.py --write -->
 
-Each row is one boot of a virtual machine (Debian 12's kernel and packages, QEMU without hardware help, one CPU, 256 or 384 MiB, no swap). In it
-run four `httpd`, a backup that keeps free memory full of page cache, `memtriage record` with a sample a second, and Debian's NRPE, which
-runs the checks from our wheel as `nobody`. After 25 s of peace something eats memory until the kernel's OOM killer comes; or it only looks
-like that. `make test-guest` plays all of it anew, some five minutes a row, and leaves with 1 where a row is not as it should be.
+Each row is one boot of a virtual machine (Debian 12's kernel and packages, QEMU without hardware help, one CPU, 320 or 384 MiB, no swap).
+In it run four `httpd`, a backup that keeps free memory full of page cache, `memtriage record` with a sample a second, and Debian's NRPE,
+which runs the checks from our wheel as `nobody`. After 25 s of peace something eats memory until the kernel's OOM killer comes; or it only
+looks like that. `make test-guest` plays all of it anew, some five minutes a row, and leaves with 1 where a row is not as it should be.
 
 **A day is a minute here**: `--window 10s --warmup 2.5s --eta-warning 180: --eta-critical 20:` are the defaults divided by 1,440. The checks
-of growth ran each every 5 s at best (that would be every 2 hours), later where the emulated CPU was busy. So shares of the way and names
-say something about a real host, seconds do not. One run of each: a row is an example, no rate.
+of growth ran in turn, one every 4 s at best (that would be every hour and a half), later where the emulated CPU was busy; its clock
+follows the instructions it executes, so that the host's other work does not count. Shares of the way and names say something about a real
+host, seconds do not. One run of each: a row is an example, no rate.
 
-*Way*: from the first byte (0 %) to the first kill (100 %). *ETA said / true*: what the check said, and how long it really took, from when
-the check was asked. Beside it, in the same boot: `check_memory -a -w 20%: -c 10%:` and `check_procs -w 150 -c 200` through the same NRPE, and
-computed from the recording, every second: less than 10 % available (*90 % used*), and least squares over 4 h of MemAvailable that end
-within a day (*predict_linear*).
+*Way*: from the first byte (0 %) to the first kill (100 %). *ETA said / true*: what the check said, and how long it really took, from
+when the check was asked. Beside it, in the same boot: `check_memory -a -w 20%: -c 10%:` (monitoring-plugins-contrib) and
+`check_procs -w 150 -c 200` through the same NRPE; and computed from the recording, every second: less than 10 % available (*90 % used*),
+and least squares over 4 h of MemAvailable that end within a day (*predict_linear*).
 """
+
+
+OTHERS = ("check_memory", "check_procs", "90 % level", "predict_linear")
 
 
 def percent(row: Row, at: float | None) -> str:
@@ -58,9 +62,8 @@ def others(row: Row) -> list[str]:
     alarm = row.alarm.at if row.alarm else None
     if not row.scenario.culprit:
         return [row.scenario.title, "silent" if alarm is None else "**alarm**",
-                *("silent" if name not in row.others else "alarm" for name in ("check_memory", "check_procs", "90 % level", "predict_linear"))]
-    return [row.scenario.title, percent(row, alarm),
-            *(percent(row, row.others.get(name)) for name in ("check_memory", "check_procs", "90 % level", "predict_linear"))]
+                *("silent" if name not in row.others else "alarm" for name in OTHERS)]
+    return [row.scenario.title, percent(row, alarm), *(percent(row, row.others.get(name)) for name in OTHERS)]
 
 
 def wrapped(text: str) -> list[str]:
@@ -91,11 +94,13 @@ def page(rows: Sequence[Row]) -> str:
     leaks = [row for row in rows if row.scenario.culprit]
     innocent = [row for row in rows if not row.scenario.culprit]
     wrong = [row for row in rows if row.faults]
-    words = ["All rows are as they should be: culprit right, first alarm at half of the way or before, no sample lost, nobody innocent blamed."
-             if not wrong else f"{len(rows) - len(wrong)} of {len(rows)} rows are as they should be; what is wrong with the others stands in "
-             "their sections: " + ", ".join(row.scenario.title for row in wrong) + "."]
-    lines = [HEAD, *wrapped(" ".join(words)), "", "## What ends with the OOM killer", ""]
-    lines += table("what|first alarm|culprit|before the kill|ETA said / true at the alarm|and at half of the way|recorder: largest gap, lost",
+    words = ("All rows are as they should be: culprit right, first alarm at half of the way or before, no sample lost, nobody innocent "
+             "blamed.")
+    if wrong:
+        words = (f"{len(rows) - len(wrong)} of {len(rows)} rows are as they should be; what is wrong with the others stands in their "
+                 f"sections: {', '.join(row.scenario.title for row in wrong)}.")
+    lines = [HEAD, *wrapped(words), "", "## What ends with the OOM killer", ""]
+    lines += table("what|first alarm|culprit|before the kill|ETA said / true at the alarm|and at half of the way|recorder: gap, lost",
                    [leak(row) for row in leaks])
     lines += ["## When did the others alarm?", ""]
     lines += table("what|memtriage|check_memory|check_procs|90 % used|predict_linear", [others(row) for row in leaks])

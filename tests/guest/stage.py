@@ -33,7 +33,9 @@ COMMANDS = {
     "check_memory": f"{PLUGINS}check_memory -a -w 20%: -c 10%:",
     "check_procs": f"{PLUGINS}check_procs -w 150 -c 200",
 }
-SLOT = 2.5
+OTHERS = ("check_memory", "check_procs", "check_memory", "mem_pressure", "check_memory", "check_procs", "check_memory", "mem_recorder",
+          "check_memory", "check_procs", "check_memory", "oom_kill", "check_memory", "check_procs", "check_memory", "proc_count")
+SLOT = 4.0
 """Seconds: either check of memory's growth runs at every other."""
 CALM = 25.0
 AFTER = 8.0
@@ -142,8 +144,7 @@ class Stage:
         begun = time.monotonic()
         self.ask(("free_mem", "slab_growth")[self.turn % 2])
         if self.turn % 2:
-            self.ask(("check_memory", "mem_pressure", "check_procs", "mem_recorder", "check_memory", "proc_count",
-                      "check_procs", "oom_kill")[self.turn // 2 % 8])
+            self.ask(OTHERS[self.turn // 2 % len(OTHERS)])
         while time.monotonic() < min(until, begun + SLOT):
             time.sleep(0.05)
 

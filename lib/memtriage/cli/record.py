@@ -103,7 +103,7 @@ def _record(args: argparse.Namespace) -> int:
     except OSError as error:
         raise Failure(f"{error.filename or args.output}: {error.strerror}") from None
     publisher = _publisher(args, say)
-    held_files = _runnable(say) if args.keep_runnable else []
+    kept = _runnable(say) if args.keep_runnable else []
     keeper = _speaker(args, [held, ring.handle], say)
     try:
         slab = Slab(args.procfs, publisher.write if publisher else None)
@@ -120,6 +120,7 @@ def _record(args: argparse.Namespace) -> int:
         say(text)
     recorder.run()
     done = recorder.close()
+    del kept  # held until here
     if keeper:
         from memtriage.passive import keeper as passive  # noqa: PLC0415 - loaded already
 
