@@ -8,6 +8,7 @@ from memtriage.explain import screen
 from memtriage.explain.answer import Answer
 from memtriage.report import bands, verdict
 from memtriage.report.history import Event, Frame, Gap, History
+from memtriage.report.parallel import halves
 from memtriage.report.picture import Mark, Moment, Picture, Row
 from memtriage.wording import clean, size
 
@@ -91,7 +92,13 @@ def _moments(history: History, frames: Sequence[Frame | None], times: list[float
     for mark in marks:
         place = next((at for at, time in enumerate(times) if time >= mark.at), len(times) - 1)
         wanted.update((max(0, place - 1), place))
-    return [_moment(history, frame, place, found) for place in sorted(wanted) if (frame := frames[place]) is not None]
+    places = [place for place in sorted(wanted) if frames[place] is not None]
+
+    def some(chosen: list[int]) -> list[Moment]:
+        return [_moment(history, frame, place, found) for place in chosen if (frame := frames[place]) is not None]
+
+    parts = [part for part in (places[::2], places[1::2]) if part]
+    return sorted((moment for part in halves(some, [(part,) for part in parts]) for moment in part), key=lambda moment: moment[0])
 
 
 def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict) -> Moment:

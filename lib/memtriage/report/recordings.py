@@ -45,8 +45,8 @@ SLACK = 1.5
 NARROW = 1000
 """A gap shorter than this share of the whole is no more than a pixel: it is counted, not drawn."""
 MOST_GAPS = 400
-HISTORY = 60
-"""Samples before a moment that is explained."""
+HISTORY, BEFORE = 60, 12 * 3600.0
+"""Samples before a moment that is explained, and seconds of them, as ``explain --from`` has it."""
 
 
 class _Chosen(Recording):
@@ -134,7 +134,8 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     history = History(_host(path), _page(path, skimmed, chosen), [frame for _, frame in shown],
                       [gap for _, gap in gaps], sorted(events), notes)
     by_time = {frame.time: place for place, frame in shown}
-    return history._replace(explain=lambda frame: _explain(path, skimmed, span, by_time.get(frame.time)))
+    listed = [frame for _, frame in shown]
+    return history._replace(explain=lambda frame: _explain(path, skimmed, by_time.get(frame.time), listed, frame))
 
 
 def _clock(skimmed: Skimmed, span: range) -> array[float]:
@@ -431,30 +432,19 @@ def _page(path: str, skimmed: Skimmed, places: list[int]) -> int:
     return 4096
 
 
-def _explain(path: str, skimmed: Skimmed, span: range, place: int | None) -> object:
-    """The answer of ``memtriage explain --from`` at that sample."""
+def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame], frame: Frame) -> object:
+    """The answer of ``memtriage explain --from`` at that sample, with the frames before it as its history."""
     from memtriage.explain import answer  # noqa: PLC0415 - a page asks for it, a picture does not
 
     if place is None:
         return None
-    low = bisect.bisect_left(skimmed.boot, skimmed.boot[place] - int(12 * 3600e9), span.start, place) if place else place
-    step = max(1, (place - low) // HISTORY)
-    wanted = [*range(place, low - 1, -step)][::-1]
-    reader = Reader()
-    past: list[Remembered] = []
-    with _Chosen(path, skimmed, wanted) as recording, tempfile.TemporaryDirectory() as folder:
-        chosen = None
-        for at, sample in recording.chosen():
+    before = [one for one in frames if one.boot == frame.boot and frame.uptime - BEFORE <= one.uptime <= frame.uptime]
+    past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
+    with _Chosen(path, skimmed, [place]) as recording, tempfile.TemporaryDirectory() as folder:
+        for _, sample in recording.chosen():
+            proc, sys = recorded.snapshot_to_tree(sample, folder)
             try:
-                now, _ = reader.now(sample)
+                return answer.find(proc, sys, exact=False, given=past)
             except files.ProcfsError:
-                continue
-            past.append(Remembered(_text(sample, _BOOT), sample.boot_time, following.counters(now)))
-            chosen = sample if at == place else None
-        if chosen is None:
-            return None
-        proc, sys = recorded.snapshot_to_tree(chosen, folder)
-        try:
-            return answer.find(proc, sys, exact=False, given=past)
-        except files.ProcfsError:
-            return None
+                return None
+    return None
