@@ -197,7 +197,8 @@ def main() -> int:
             found = row(what, start, stop, watch, shares, shift)
             wrong += found.after is None or found.after > LATE_S or "culprit" not in found.first
             print(f"run {run}, {what}: CRITICAL after {'-' if found.after is None else f'{found.after:.1f} s'}, longest silence "
-                  f"{found.worst:.1f} s; check_nrpe failed {found.failed} of {found.asked}, slowest {found.slowest:.1f} s\n    {found.first}",
+                  f"{found.worst:.1f} s; check_nrpe failed {found.failed} of {found.asked}, slowest {found.slowest:.1f} s\n"
+                  f"    {found.first}",
                   flush=True)
     return 1 if wrong else 0
 

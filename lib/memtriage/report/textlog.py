@@ -1,8 +1,7 @@
 """The log many admins have on disk: ``while true; do date; free; ps aux; cat /proc/slabinfo; echo ----; sleep 1; done``.
 
 Hours of it are gigabytes: the rows of free are looked for first, then only the samples that are shown are read. Parts may be missing, the
-end may be cut, ``date`` and ``free`` may speak any language. What such a log does not say is told in the history's notes.
-"""
+end may be cut, ``date`` and ``free`` may speak any language. What such a log does not say is told in the history's notes."""
 
 from __future__ import annotations
 
@@ -17,8 +16,7 @@ from memtriage.record import NamedTuple
 from memtriage.report import choose, dateline, freetext
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
 
-PAGE = 4096
-"""Of x86 and most others; the log does not say."""
+PAGE = 4096  # of x86 and most others; the log does not say
 HEAD = 1 << 20
 """Bytes in which the language of free is found out."""
 LONGEST = 8 << 20

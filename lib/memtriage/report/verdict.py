@@ -58,23 +58,22 @@ def judge(history: History) -> Verdict:
     return _largest(history, end, short)
 
 
-def rules(history: History, place: int, window: float = WINDOW) -> exhaustion.Rules:
-    """The checks' own, for a history long enough; for a shorter one the whole of it."""
-    frames = history.frames
-    first = _boot_start(frames, place)
-    span = frames[place].uptime - frames[first].uptime
+def rules(frames: Sequence[Frame], window: float = WINDOW) -> exhaustion.Rules:
+    """For the last of ``frames``, all of one boot: the checks' own, for a history long enough; for a shorter one the whole of it."""
+    span = frames[-1].uptime - frames[0].uptime
     if span < window:
-        return exhaustion.Rules(max(30.0, span), min(WARMUP, frames[first].uptime + span / 20), LEAST)
-    return exhaustion.Rules(window, min(WARMUP, frames[first].uptime + window / 20), LEAST)
+        return exhaustion.Rules(max(30.0, span), min(WARMUP, frames[0].uptime + span / 20), LEAST)
+    return exhaustion.Rules(window, min(WARMUP, frames[0].uptime + window / 20), LEAST)
 
 
 def outlook(history: History, place: int, window: float = WINDOW) -> exhaustion.Outlook:
     """What the engine says of the frames of that boot up to ``place``."""
-    frame = history.frames[place]
+    frames = history.frames
+    frame = frames[place]
     rows = frames_before(history, place)
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
     left, total = frame.row["available"] * 1024.0, frame.row["total"] * 1024.0
-    return exhaustion.outlook(past, frame.caches, left, total, rules(history, place, window))
+    return exhaustion.outlook(past, frame.caches, left, total, rules(frames[_boot_start(frames, place) : place + 1], window))
 
 
 def frames_before(history: History, place: int) -> list[Frame]:
