@@ -43,6 +43,9 @@ bench: $(VENV)/installed  ## what a check costs
 bench-detection: $(VENV)/installed  ## how well leaks are told from what is none, beside the rules people use
 	PYTHONPATH=. $(BIN)/python tests/bench/bench_detection.py
 
+bench-fleet: $(VENV)/installed  ## what a fleet costs: memtriage fleet, and a real Icinga 2 by result; 10 minutes; needs icinga2
+	PYTHONPATH=. $(BIN)/python tests/bench/bench_fleet.py $(ARGS)
+
 fuzz: $(VENV)/installed  ## bent kernel files, FUZZ=200000 of them
 	$(BIN)/python tests/procfs/fuzz.py $(FUZZ)
 
@@ -50,11 +53,23 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 	$(BIN)/python tests/recording/torture.py 1000
 	$(BIN)/python tests/recording/images.py 1000
 
-test-guest: $(VENV)/installed  ## the recorder and its peers in a virtual machine that runs out of memory; an hour; needs QEMU
+test-guest: $(VENV)/installed  ## hosts that really run out of memory, in a virtual machine (docs/proof.md); an hour; needs QEMU
+	$(BIN)/python tests/guest/proof.py $(ARGS)
+
+test-guest-short: $(VENV)/installed  ## three of them, ten minutes
+	$(BIN)/python tests/guest/proof.py --short $(ARGS)
+
+test-guest-recorder: $(VENV)/installed  ## the recorder and its peers in a virtual machine that thrashes; an hour
 	$(BIN)/python tests/guest/recorder.py $(ARGS)
+
+picture: $(VENV)/installed  ## docs/leak.png anew: a leak in a virtual machine, recorded and drawn; a quarter of an hour; needs QEMU
+	$(BIN)/python tests/guest/picture.py $(ARGS)
 
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
+
+contract: $(VENV)/installed  ## tests/contract.txt anew: what users script against; a change belongs into CHANGELOG.md
+	PYTHONPATH=lib $(BIN)/python -m tests.contract --write
 
 compile:  ## bytecode for a checkout that the checks' user cannot write to; without it each run compiles anew
 	$(PYTHON) -m compileall -q lib/memtriage checks
@@ -62,6 +77,12 @@ compile:  ## bytecode for a checkout that the checks' user cannot write to; with
 dist: $(VENV)/dependencies  ## wheel and sdist
 	rm -rf build dist
 	$(BIN)/python -m build --no-isolation
+
+deb:  ## Debian's package into dist/, by its own tools and Python: docs/install.md
+	packaging/build-deb.sh dist
+
+rpm:  ## the package of EL 9 and later into dist/
+	packaging/build-rpm.sh dist
 
 clean:  ## back to what git knows
 	rm -rf .venv .venv-* build dist lib/*.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -87,4 +108,5 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection fuzz torture test-guest docs compile dist clean
+.PHONY: help run test test-slow lint bench bench-detection bench-fleet fuzz torture test-guest test-guest-short test-guest-recorder picture contract \
+	docs compile dist deb rpm clean

@@ -158,7 +158,7 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def details(self, state_now):
         now, change = self.now, self.change
-        lines = ["Kernel memory, not processes: " + slabtrack.in_words(self.totals, now)]
+        lines = ["Kernel memory, not processes: " + slabtrack.in_words(self.totals, now, self.args["procfs"])]
         lines += diagnosis.growth_lines(self.outlook, self.row, now.slab.caches)
         if self.memory.problem:
             lines.append(f"State: {self.memory.problem}")

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from memtriage import exhaustion
+from memtriage import diagnosis, exhaustion
 from memtriage.exhaustion import Cache, History, Outlook, Rules
 
 MIB = 1024**2
@@ -70,6 +70,30 @@ def test_what_reclaim_cannot_shrink_is_pinned_and_no_headroom() -> None:
     assert found.pinned[0].size == pytest.approx(0.97 * (20 + 590) * MIB, rel=0.01)
     assert found.headroom == pytest.approx(1500 * MIB - found.pinned[0].size, rel=0.01)
     assert keys(found) == ["c.nfs_inode_cache"]
+
+
+def test_pinned_is_told_where_the_check_runs_rarely() -> None:
+    """With two runs in a window the last six steps count."""
+    found = outlook(c_nfs_inode_cache=lambda step: 20 + 10 * step, caches={"nfs_inode_cache": Cache(True, 0.97)},
+                    available=lambda step: 1500, extra={"pgscan": lambda step: 40000 * step}, rules=Rules(2 * STEP, STEP, 6))
+    assert [held.key for held in found.pinned] == ["c.nfs_inode_cache"]
+
+
+@pytest.mark.parametrize(("dying", "told"), [
+    (lambda step: 2000 * step, 118000),
+    (lambda step: 50000, 0),  # they were there before: not they grow
+    (lambda step: 100 * step, 0),  # too few to be it
+])
+def test_removed_cgroups_explain_a_cache(dying: Callable[[int], int], told: int) -> None:
+    found = outlook(**{"c_kmalloc-4k": lambda step: 20 + 30 * step}, extra={"dying": dying})  # type: ignore[arg-type]
+    assert [cause.dying for cause in found.causes] == [told]
+    culprit = diagnosis.cause_culprit(found.causes[0], {}, [])
+    assert culprit.words.endswith("unreclaimable, of 118000 dying cgroups" if told else "/h, unreclaimable")
+
+
+def test_removed_cgroups_explain_no_process() -> None:
+    found = outlook(rows=400, g_java=lambda step: 20 + 8 * step, extra={"dying": lambda step: 9000 * step})
+    assert [(cause.key, cause.dying) for cause in found.causes] == [("g.java", 0)]
 
 
 @pytest.mark.parametrize(("cache", "sizes", "scan"), [

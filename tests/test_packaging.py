@@ -22,6 +22,7 @@ from tests.checks.command import CHECKS, RECORDING, Answer
 from tests.conftest import ROOT, copy_checkout
 
 MIB = 1024 * 1024
+STATIC = ("drawing.js", "page.css", "page.html", "page.js", "uPlot-LICENSE.txt", "uPlot.iife.min.js", "uPlot.min.css", "words.js")
 BARE = {"PATH": "/usr/bin:/bin", "HOME": "/nonexistent", "MEMTRIAGE_RECORDING": RECORDING}
 
 
@@ -90,6 +91,7 @@ def test_wheel_has_the_library_and_the_commands_and_nothing_else(dist: Path) -> 
     modules |= {"memtriage/checks/" + path.name for path in (ROOT / "checks").glob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "memtriage/py.typed" in names
+    assert {name for name in names if "/report/static/" in name} == {"memtriage/report/static/" + name for name in STATIC}
     assert {Path(name).name for name in names if "/scripts/" in name} == set(CHECKS)
 
 
@@ -98,6 +100,7 @@ def test_sdist_has_what_a_packager_needs(dist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
     assert {"setup.cfg", "pyproject.toml", "README.md", "LICENSE", "checks/check_free_mem.py", "bin/check_slab_growth"} <= names
+    assert {"lib/memtriage/report/static/" + name for name in STATIC} <= names
 
 
 @pytest.mark.parametrize("check", CHECKS)

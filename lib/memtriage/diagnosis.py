@@ -26,6 +26,7 @@ MEANING = {
     "slab_unreclaimable": "Kernel memory, not a process: no program's end gives it back unless it held the objects.",
     "page_tables": "Page tables: many processes mapping much memory, not what they store in it.",
 }
+REMOVED = "Kernel memory, not a process: control groups that were removed, and stay in memory because something holds them."
 PINNED = "Kernel memory, not a process: reclaimable by its flag, but held, so the kernel cannot give it back."
 DYING = frozenset(("p.per_cpu", "c.kmem_cache", "c.kmem_cache_node"))
 """Causes that tell of dying cgroups: each has per-CPU counters, and up to Linux 5.8 caches of its own."""
@@ -163,6 +164,8 @@ def cause_culprit(cause: exhaustion.Cause, row: Mapping[str, int], caches: list[
     part = {"c.": "slab_unreclaimable", "g.": "anon"}.get(cause.key[:2], cause.key[2:])
     meaning = PINNED if cause.pinned else MEANING.get(part, "Kernel memory, not a process.")
     kind = {"c.": ", pinned" if cause.pinned else ", unreclaimable"}.get(cause.key[:2], "")
+    if cause.dying:
+        kind, meaning = f"{kind}, of {cause.dying} dying cgroups", REMOVED
     return Culprit(part, cause_words(cause, row, caches) + kind, int(cause.size), meaning)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from memtriage import diagnosis, exhaustion, survey
-from memtriage.procfs import boot_id, dentry_state, files, inode_nr, uptime, vmstat
+from memtriage.procfs import boot_id, cgroup, dentry_state, files, inode_nr, uptime, vmstat
 from memtriage.record import NamedTuple
 from memtriage.state import Sample
 
@@ -36,6 +36,8 @@ class Now(NamedTuple):
     inodes: inode_nr.InodeNr | None
     events: Mapping[str, int]
     """Event counters of /proc/vmstat."""
+    dying: int | None = None
+    """Removed control groups that are still in memory."""
 
 
 def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None) -> Now:
@@ -57,14 +59,19 @@ def read(proc: str, sys: str, programs: dict[str, tuple[int, int]] | None = None
             programs = survey.programs(proc)
         except files.ProcfsError:
             programs = {}
-    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events)
+    return Now(memory, page, survey.slab(proc, sys, page, aliases=False), programs, dentries, inodes, events, cgroup.dying(sys))
 
 
 def sample(proc: str, now: Now) -> Sample:
-    """The raw counters to remember, under the boot and uptime of the tree they came from; the keys are told in :mod:`~.exhaustion`.
+    """The raw counters to remember, under the boot and uptime of the tree they came from.
 
     Raises :class:`~memtriage.procfs.files.ProcfsError` where boot or uptime are not to be had: then nothing can be compared.
     """
+    return Sample(boot_id.read(proc), uptime.read(proc).up_s, counters(now))
+
+
+def counters(now: Now) -> dict[str, int]:
+    """What of one reading is remembered; the keys are told in :mod:`~.exhaustion`."""
     memory, page = now.memory, now.page
     values = {"available": memory.available // 1024, "total": memory.total // 1024}
     values.update({"p." + name: size // 1024 for name, size in memory.book.parts.items()})
@@ -85,9 +92,11 @@ def sample(proc: str, now: Now) -> Sample:
         values["slabs_scanned"] = now.events["slabs_scanned"]
     if now.dentries:
         values["dentries"], values["dentries_unused"] = now.dentries.nr_dentry, now.dentries.nr_unused
+    if now.dying is not None:
+        values["dying"] = now.dying
     if now.inodes:
         values["inodes"] = now.inodes.nr_inodes
-    return Sample(boot_id.read(proc), uptime.read(proc).up_s, values)
+    return values
 
 
 def history(samples: list[Sample], page: int) -> exhaustion.History:
@@ -98,8 +107,12 @@ def history(samples: list[Sample], page: int) -> exhaustion.History:
 
 def outlook(now: Now, past: exhaustion.History, rules: exhaustion.Rules) -> exhaustion.Outlook:
     """What grows, and when memory will be gone."""
-    caches = {cache.name: exhaustion.Cache(cache.reclaimable, _in_use(cache, now)) for cache in now.slab.caches}
-    return exhaustion.outlook(past, caches, now.memory.available, now.memory.total, rules)
+    return exhaustion.outlook(past, caches(now), now.memory.available, now.memory.total, rules)
+
+
+def caches(now: Now) -> dict[str, exhaustion.Cache]:
+    """What is known of each slab cache beside its size."""
+    return {cache.name: exhaustion.Cache(cache.reclaimable, _in_use(cache, now)) for cache in now.slab.caches}
 
 
 def _in_use(cache: diagnosis.Cache, now: Now) -> float | None:

@@ -72,6 +72,15 @@ def path(text: str) -> str:
     return text
 
 
+def form(text: str) -> str:
+    """``nagios``, ``prometheus`` or ``prometheus:NAME``."""
+    kind, colon, name = text.partition(":")
+    named = not colon or (name.isascii() and name.replace("_", "a").isalnum())
+    if text == "nagios" or (kind == "prometheus" and named):
+        return text
+    raise ValueError(f"'{text}' is none of nagios, prometheus, prometheus:NAME (NAME of A-Z a-z 0-9 _)")
+
+
 _FIRST = (
     Option(("-t", "--timeout"), "give up after so long: UNKNOWN", "SECONDS", "10", seconds),
     Option(("-v", "--verbose"), "more long output; may be repeated"),
@@ -81,6 +90,8 @@ _FIRST = (
 _LAST = (
     Option(("--no-perfdata",), "leave perfdata out"),
     Option(("--short",), "at most 1,000 bytes of output, for NRPE version 2"),
+    Option(("--output",), "nagios, or prometheus: metrics for the node exporter's textfile folder, exit 0 in every state; "
+           "prometheus:NAME where a host runs this check more than once", "FORMAT", "nagios", form),
     Option(("--ok-if-unsupported",), "OK instead of UNKNOWN where this kernel lacks the source"),
     Option(("-h", "--help"), "this text"),
     Option(("-V", "--version"), "the version"),

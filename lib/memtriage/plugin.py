@@ -96,7 +96,7 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
     state = UNKNOWN
     try:
         _silence()
-        state, output = _answer(name, about, table, judge)
+        state, output = answer(name, about, table, judge, sys.argv[1:], lambda seconds: _arm(name, seconds))
         _arm(name, 1.0, silent=True)  # a pipe that nobody reads must not hold a check for ever, and a second answer would follow the first
         _write(output)
     except BaseException as error:
@@ -109,11 +109,16 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
         os._exit(state)
 
 
-def _answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Namespace], Report]) -> tuple[int, bytes]:
+def answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Namespace], Report], argv: list[str],
+           arm: Callable[[float], None]) -> tuple[int, bytes]:
+    """State and output of one run with the options ``argv``; whatever goes wrong is UNKNOWN and says so.
+
+    ``arm`` is given the time-out. See :mod:`memtriage.inprocess` for a process that goes on afterwards.
+    """
     args: Namespace | None = None
     try:
-        args = parse(name, about, table, sys.argv[1:])
-        _arm(name, args["timeout"])
+        args = parse(name, about, table, argv)
+        arm(args["timeout"])
         report = judge(args)
     except Usage as usage:
         if usage.help:
@@ -136,6 +141,11 @@ def _answer(name: str, about: str, table: tuple[Option, ...], judge: Callable[[N
             trail = trail.tb_next
         where = f"{os.path.basename(trail.tb_frame.f_code.co_filename)}:{trail.tb_lineno}" if trail else "unknown place"
         report = _unknown(f"a bug in this check, please report it: {type(error).__name__} at {where}: {error}")
+    if args and args["output"] != "nagios":
+        from memtriage import exposition  # noqa: PLC0415 - an engine never asks for it
+
+        figures = [] if args["no_perfdata"] else report.perfdata
+        return 0, exposition.text(name, report.state, figures, args["output"][len("prometheus:") :])
     short, verbose, plain = (args["short"], args["verbose"], args["no_perfdata"]) if args else (False, 0, False)
     return report.state, render(name, report, 1000 if short else 8192 if verbose >= 2 else 4096, plain)
 

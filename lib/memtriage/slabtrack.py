@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from memtriage import diagnosis, exhaustion, following, growth
-from memtriage.procfs import files
+from memtriage.procfs import files, osrelease
 from memtriage.record import TYPE_CHECKING, NamedTuple
+from memtriage.wording import clean, share, size
 from memtriage.wording import label as plain_label
-from memtriage.wording import share, size
 
 if TYPE_CHECKING:
     from typing import Callable
@@ -93,12 +93,19 @@ def labels(names: list[str]) -> list[str]:
     return taken
 
 
-def in_words(found: Totals, now: following.Now) -> str:
-    """The second line: how slab is made up, and what the dentry and inode counters say of it."""
+def in_words(found: Totals, now: following.Now, proc: str) -> str:
+    """The second line: how slab is made up, what the dentry and inode counters say of it, and on which kernel.
+
+    ``memtriage fleet`` takes the release from here: no perfdata can carry it, and it is the one that runs, not the one that is installed.
+    """
     said = f"reclaimable {size(found.reclaimable)}, " if found.reclaimable is not None else ""
     said += f"unreclaimable {size(found.unreclaimable)} ({share(found.unreclaimable, found.ram)} of RAM)"
     if now.dentries:
         said += f"; {now.dentries.nr_dentry} dentries, {now.dentries.nr_unused} unused"
     if now.inodes:
         said += f"; {now.inodes.nr_inodes} inodes, {now.inodes.nr_free} free"
+    try:
+        said += f"; Linux {clean(osrelease.read(proc).text, 64)}"
+    except files.ProcfsError:
+        pass  # a captured tree without it
     return said + "."

@@ -25,12 +25,16 @@ class Memory(NamedTuple):
 
 
 def page_size(proc: str, info: meminfo.Meminfo | None = None) -> int:
-    """Bytes of a page. Of a captured tree it is told by MemFree in bytes over nr_free_pages, both the same counter."""
+    """Bytes of a page. A captured tree tells it by ``self/auxv``, else by MemFree in bytes over nr_free_pages, mostly the same counter."""
     own: int = os.sysconf("SC_PAGE_SIZE")
     if os.path.abspath(proc) == "/proc":
         return own
-    from memtriage.procfs import vmstat  # noqa: PLC0415 - only a captured tree needs it
+    from memtriage.procfs import auxv, vmstat  # noqa: PLC0415 - only a captured tree needs it
 
+    try:
+        return auxv.read(proc).page_size
+    except files.ProcfsError:
+        pass  # a tree that was copied with less
     try:
         pages = vmstat.read(proc).get("nr_free_pages")
         info = info or meminfo.read(proc)

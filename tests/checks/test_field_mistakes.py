@@ -18,6 +18,8 @@ from pathlib import Path
 
 import pytest
 
+from memtriage.integration import nrpe
+from memtriage.integration import table as definitions
 from tests.checks.command import CHECKS, FIXTURES, RECORDING, ROOT, Answer, environment, on, run
 from tests.conftest import python_for_others
 
@@ -128,7 +130,8 @@ def table(check: str) -> list[tuple[list[str], str]]:
 
 
 VALUES = {"RANGE": "0:", "SECONDS": "20", "DIR": str(FIXTURES / "healthy" / "proc"), "REGEX": "a", "NAME": "httpd", "USER": "0",
-          "LETTERS": "S", "PID": "1", "PATH": "/", "N": "9", "FILE": str(FIXTURES / "oom" / "5.10-process.log")}
+          "LETTERS": "S", "PID": "1", "PATH": "/", "N": "9", "FORMAT": "nagios",
+          "FILE": str(FIXTURES / "oom" / "5.10-process.log")}
 
 
 @each_check
@@ -579,20 +582,18 @@ def test_the_outputs_shown_in_the_readme():
 
 
 def commands() -> list[list[str]]:
-    """Every command line of a check that a page or a definition in it shows: in blocks, and as the NRPE, Nagios and Icinga 2 forms."""
-    pages = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", *(f"docs/{check}.md" for check in CHECKS)))
-    found = re.findall(r"(?m)(?:=|=sudo -n |command_line  )/usr/lib/nagios/plugins/(check_(?:free_mem|slab_growth|proc_count)\b.*)$", pages)
-    lines = [line.replace("$ARG1$", "10%:").replace("$ARG2$", "5%:") for line in found if "NOPASSWD" not in line]
-    icinga = re.search(r'command = \[ PluginDir \+ "/(\w+)" \]\n  arguments = \{(.*?)\}', pages)
-    assert icinga is not None
-    lines += [f"{icinga[1]} {flag} {value}" for flag, value in zip(re.findall('"(-.)" =', icinga[2]), ("10%:", "5%:"))]
-    return [shlex.split(line) for line in lines]
+    """Every command line of a check that a page shows as an NRPE definition, and those of ``memtriage config``."""
+    names = ("README.md", "docs/config.md", *(f"docs/{name}.md" for name in CHECKS))
+    pages = "\n".join((ROOT / name).read_text(encoding="utf-8") for name in names)
+    made = [definitions.check(name) for name in CHECKS]
+    pages += nrpe.render(definitions.Wanted(made, definitions.lines(made, [])))["memtriage-nrpe.cfg"]
+    return [shlex.split(line) for line in sorted(set(re.findall(r"(?m)^#?command.*?/usr/lib/nagios/plugins/(check_.*)$", pages)))]
 
 
 def test_the_commands_shown_on_the_pages(tmp_path):
     """Help and pages promised what the program does not do: run every documented command."""
     lines = commands()
-    assert len(lines) >= 6
+    assert len(lines) >= 14
     for check, *options in lines:
         answer = on("healthy", check, *options, env=environment(MEMTRIAGE_STATE_DIR=str(tmp_path))).sound()
         assert answer.code in (0, 1, 2), answer.out

@@ -112,6 +112,8 @@ def test_a_moment_of_a_recording(tmp_path: Path) -> None:
     assert found["mem_total"] == json.loads(explain("--json").stdout)["mem_total"]
     assert sum(row["size"] for row in found["ledger"]) == found["mem_total"]
     assert 3 <= found["history"]["samples"] <= 12
+    same = json.loads(explain("--from", str(file), "--window", "4s", "--warmup", "1s", "--json").stdout)
+    assert same["mem_total"] == found["mem_total"]
     for options, words in ((("--from", str(file), "--at", "2001-01-01"), "holds no sample of that time or before"),
                            (("--from", str(file), "--at", "noon"), "'noon' is no time such as"),
                            (("--from", __file__), "not a recording"), (("--from", str(tmp_path / "none")), ""),
@@ -120,7 +122,7 @@ def test_a_moment_of_a_recording(tmp_path: Path) -> None:
         assert (done.returncode, done.stdout) == (1, "") and words in done.stderr, options
 
 
-@pytest.mark.parametrize("options", [("--bogus",), ("--proc", "1"), ("--process",), ("stray",)])
+@pytest.mark.parametrize("options", [("--bogus",), ("--proc", "1"), ("--process",), ("stray",), ("--window", "0"), ("--warmup", "-1h")])
 def test_usage_errors(options: tuple[str, ...]) -> None:
     done = explain(*options)
     assert done.returncode == 2 and done.stdout == "" and "usage: memtriage explain" in done.stderr

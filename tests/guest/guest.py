@@ -10,6 +10,7 @@ memtriage-guest in the folder for temporary files.
 from __future__ import annotations
 
 import gzip
+import hashlib
 import os
 import re
 import shutil
@@ -21,15 +22,25 @@ from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+sys.path.insert(0, str(ROOT / "lib"))
+
+from memtriage.simulate.libc import die_with_parent  # noqa: E402 - of this checkout, installed or not
+
 LAB = Path(os.environ.get("MEMTRIAGE_GUEST") or os.path.join(tempfile.gettempdir(), "memtriage-guest"))
-PACKAGES = ("busybox-static", "bash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
-            "base-files", "base-passwd")
+PACKAGES = ("busybox-static", "bash", "dash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin",
+            "mawk", "base-files", "base-passwd", "findutils", "kmod", "netbase", "nfs-kernel-server", "python3-nagiosplugin",
+            "python3-psutil", "nagios-nrpe-server", "nagios-nrpe-plugin", "monitoring-plugins-basic", "monitoring-plugins-contrib")
 NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
+MODULES = ("nfsd", "nfsv4", "virtio_net")
+"""On the root disk, to be loaded by whoever needs them."""
 LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemanage|libsepol|libpam|gcc-|libgdbm|xz-utils|systemd|udev|"
                       "linux-image)")
 DISKS = {"fast": "", "ssd": ",throttling.iops-total=3000,throttling.bps-total=125000000",
          "hdd": ",throttling.iops-total=120,throttling.bps-total=60000000"}
+
+COUNTED = ("-accel", "tcg,thread=single", "-icount", "shift=2,sleep=on,align=off")
+"""A processor of 250 million instructions a second."""
 
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
@@ -80,9 +91,12 @@ def call(*command: object, **more: object) -> str:
 
 
 def build() -> None:
-    """Fetches packages, unpacks them, makes kernel, initrd and root disk; an older build is left where it is whole."""
-    if all((LAB / name).exists() for name in ("vmlinuz", "initrd.gz", "root.img")):
+    """Fetches packages, unpacks them, makes kernel, initrd and root disk; a build is left where it is whole and made by this file."""
+    recipe = hashlib.sha256(Path(__file__).read_bytes().partition(b"\ndef run(")[0]).hexdigest()
+    made = LAB / "recipe"
+    if made.exists() and made.read_text() == recipe:
         return
+    made.unlink(missing_ok=True)
     archives, status = LAB / "apt/archives", LAB / "apt/status"
     (archives / "partial").mkdir(parents=True, exist_ok=True)
     status.write_bytes(b"")
@@ -110,13 +124,16 @@ def build() -> None:
         if not LEFT_OUT.match(package.name):
             _unpack(package, root)
     _unpack(kernel_package, kernel)
+    release = depends[1].replace("linux-image-", "")
+    _modules(root, kernel, release)
     _finish_root(root)
-    _initrd(root, kernel, depends[1].replace("linux-image-", ""))
+    _initrd(root, kernel, release)
     image = LAB / "root.img.new"
     image.unlink(missing_ok=True)
     blocks = sum(path.lstat().st_size // 4096 + 1 for path in root.rglob("*") if not path.is_symlink())
     call("mkfs.ext4", "-q", "-O", "^has_journal,^metadata_csum", "-m", "0", "-d", root, image, f"{blocks // 256 * 120 // 100 + 40}M")
     image.rename(LAB / "root.img")
+    made.write_text(recipe)
 
 
 def _unpack(package: Path, folder: Path) -> None:
@@ -135,15 +152,61 @@ def _finish_root(root: Path) -> None:
     for name in ("passwd", "group"):
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     (root / "etc/mtab").symlink_to("/proc/self/mounts")
-    for name, target in (("awk", "mawk"), ("sar", "sar.sysstat")):
+    for name, target in (("awk", "mawk"), ("sar", "sar.sysstat"), ("sh", "dash")):
         if not (root / "usr/bin" / name).exists():
             (root / "usr/bin" / name).symlink_to(target)
+    for name, words in (("hosts", "127.0.0.1 localhost guest\n"), ("exports", ""),
+                        ("nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\nservices: files\nrpc: files\n")):
+        (root / "etc" / name).write_text(words)
+    (root / "var/lib/nfs").mkdir(parents=True, exist_ok=True)
+    # What is installed from our wheel lies on another disk, see run().
+    (root / "usr/lib/python3/dist-packages/memtriage.pth").write_text("/work/lib\n")
+    compiled(root, root / "usr/lib/python3", "/usr/lib/python3")
+    for folder in (root / "usr/lib").glob("python3.*"):
+        for name in ("test", "idlelib", "lib2to3", "ensurepip", "pydoc_data"):
+            shutil.rmtree(folder / name, ignore_errors=True)
+        compiled(root, folder, f"/usr/lib/{folder.name}")
     (root / "sbin/first").write_text(FIRST)
     (root / "sbin/first").chmod(0o755)
 
 
-def _initrd(root: Path, kernel: Path, release: str) -> None:
+def compiled(root: Path, folder: Path, name: str) -> None:
+    """Compiles ``folder``, which the guest will see as ``name``, with the guest's own Python: under emulation that takes minutes."""
+    loader, = (root / "usr/lib64").glob("ld-linux-*.so.*")
+    libraries = ":".join(str(path) for path in (root / "usr/lib").glob("*-linux-gnu"))
+    command = [loader, "--library-path", libraries, root / "usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode",
+               "unchecked-hash", "-s", folder, "-p", name, folder]
+    subprocess.run([str(word) for word in command], capture_output=True, timeout=300, check=False, env={"PYTHONHOME": str(root / "usr")})
+
+
+def _modules(root: Path, kernel: Path, release: str) -> None:
     call("depmod", "-b", kernel, release)
+    for module in MODULES:
+        for line in call("modprobe", "-d", kernel, "-S", release, "--show-depends", module).splitlines():
+            if line.startswith("insmod "):
+                path = Path(line.split()[1])
+                to = root / path.relative_to(kernel)
+                to.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, to)
+    for name in ("modules.order", "modules.builtin", "modules.builtin.modinfo"):
+        shutil.copy(kernel / "lib/modules" / release / name, root / "lib/modules" / release)
+    call("depmod", "-b", root, release)
+
+
+def wheel(folder: Path) -> Path:
+    """Builds this checkout's wheel in ``folder``, from a copy: a build leaves files behind."""
+    source = folder / "source"
+    for name in ("lib", "checks", "bin"):
+        shutil.copytree(ROOT / name, source / name, symlinks=True, ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
+        shutil.copy(ROOT / name, source)
+    call(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--wheel-dir", folder, source)
+    shutil.rmtree(source)
+    found, = folder.glob("*.whl")
+    return found
+
+
+def _initrd(root: Path, kernel: Path, release: str) -> None:
     work = LAB / "initrd"
     shutil.rmtree(work, ignore_errors=True)
     for name in ("bin", "modules", "proc", "sys", "dev", "new"):
@@ -166,15 +229,24 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
-        folder: Path | None = None) -> Result:
-    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike."""
+        folder: Path | None = None, counted: bool = False, network: tuple[str, ...] = ("-net", "none"),
+        files: tuple[Path, ...] = ()) -> Result:
+    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
+
+    ``counted``: the guest's clock follows the instructions it executes while it is busy (QEMU's icount), so that a host with other work
+    makes everything take longer, and the guest does not notice: its programs take the same share of its seconds everywhere.
+    ``network`` are QEMU's own words; ``files`` are copied to /work beside the scripts.
+    """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
-    shutil.copytree(ROOT / "lib", share / "lib", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for path in HERE.glob("*.py"):
+    share.mkdir()
+    call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", share / "lib",
+         wheel(work))
+    for path in (*HERE.glob("*.py"), *files):
         shutil.copy(path, share)
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash", str(share)], timeout=60, check=False)
-    for name, size, options in (("work", "16M", ["-d", share]), ("scratch", "1200M", []), *([("swap", f"{swap}M", [])] if swap else [])):
+    compiled(LAB / "root", share, "/work")
+    for name, size, options in (("work", "16M", ["-d", share]), ("scratch", "1200M", ["-N", "200000"]),
+                                *([("swap", f"{swap}M", [])] if swap else [])):
         image = work / name
         if name == "swap":
             with open(image, "wb") as handle:
@@ -189,17 +261,19 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
             drives += ["-drive", f"if=virtio,format=raw,file={path},cache=unsafe{more}{DISKS[disk]}"]
     said = work / "said"
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
-    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp",
-               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
-               "-serial", f"file:{work / 'console'}",
-               "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+    command = ["qemu-system-x86_64", *(COUNTED if counted else ("-accel", "tcg,thread=multi")), "-cpu", "max,-erms,-fsrm", "-M", "q35",
+               "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", *network,
+               "-serial", f"file:{work / 'console'}", "-serial", f"file:{said}",
+               "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+    parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(work)}) as machine:
+                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509
         try:
             error = machine.communicate(timeout=limit)[1]
         except subprocess.TimeoutExpired:
-            machine.kill()
-            error = b"out of time"
+            error = f"out of time: ended after {limit:.0f} s".encode()
+        finally:
+            machine.kill()  # whatever happened, no guest is left
     text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
     console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
     code = re.search(r"^exit (\d+)$", text, re.MULTILINE)

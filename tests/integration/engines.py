@@ -1,33 +1,39 @@
-"""Monitoring engines of the distribution, started on definitions that ``memtriage config`` made: in the foreground, in a folder of the test."""
+"""Monitoring engines of the distribution on definitions that ``memtriage config`` made: in the foreground, in a folder of the test."""
 
 from __future__ import annotations
 
+import grp
+import io
 import json
 import os
 import pwd
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from memtriage import cli
 from tests.conftest import ROOT
 
 SYSTEM = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
 
 
 def config(*words: str, code: int = 0) -> str:
-    """What ``memtriage config`` prints, from the checkout."""
-    done = subprocess.run([sys.executable, "-m", "memtriage", "config", *words], capture_output=True, text=True, timeout=60, check=False,
-                          env={**SYSTEM, "PYTHONPATH": str(ROOT / "lib")})
-    assert done.returncode == code, (done.returncode, done.stderr)
-    return done.stderr if code else done.stdout
+    """What ``memtriage config`` prints; where ``code`` is another than 0, what it complains of."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        try:
+            left = cli.main(["config", *words])
+        except SystemExit as usage:
+            left = int(usage.code or 0)
+    assert left == code, (left, err.getvalue())
+    return err.getvalue() if code else out.getvalue()
 
 
 def program(name: str, package: str) -> str:
@@ -94,7 +100,7 @@ def running(*line: str, env: dict[str, str] | None = None, log: Path) -> Iterato
         for number in (signal.SIGTERM, signal.SIGKILL):
             try:
                 os.killpg(process.pid, number)
-                process.wait(10)
+                process.wait(5)
             except (ProcessLookupError, subprocess.TimeoutExpired):
                 continue
 
@@ -113,15 +119,24 @@ class Icinga:
             "object Endpoint NodeName { }\nobject Zone ZoneName { endpoints = [ NodeName ] }\n"
             f'include "{definitions}/*.conf"\n{more}\n')
         who = daemon_user()
-        self.env = {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": str(who.pw_gid)}
-        import grp  # noqa: PLC0415 - only here
-
-        self.env["ICINGA2_GROUP"] = grp.getgrgid(who.pw_gid).gr_name
+        self.env = {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": grp.getgrgid(who.pw_gid).gr_name}
         places = {"ConfigDir": "", "DataDir": "data", "LogDir": "log", "CacheDir": "cache", "SpoolDir": "spool", "InitRunDir": "run"}
         self.line = [self.program, "daemon", "-c", str(folder / "icinga2.conf"),
                      *(word for name, place in places.items() for word in ("-D", f"{name}={folder / place}")),
                      "-D", f"PidPath={folder}/run/icinga2.pid"]
         own(folder)
+
+    def keys(self) -> None:
+        """Makes what its API needs: an authority, and a certificate for itself."""
+        certs = self.folder / "data" / "certs"
+        certs.mkdir()
+        own(self.folder)
+        data = ["-D", f"DataDir={self.folder}/data"]
+        for words in (["new-ca", *data], ["new-cert", "--cn", "hub", "--key", f"{certs}/hub.key", "--csr", f"{certs}/hub.csr"],
+                      ["sign-csr", *data, "--csr", f"{certs}/hub.csr", "--cert", f"{certs}/hub.crt"]):
+            subprocess.run([self.program, "pki", *words], capture_output=True, timeout=60, check=True, env={**SYSTEM, **self.env})
+        (certs / "ca.crt").write_bytes((self.folder / "data" / "ca" / "ca.crt").read_bytes())
+        own(self.folder)
 
     def validate(self) -> str:
         """``icinga2 daemon -C``, which must find nothing to say but that it is done."""

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import subprocess
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from memtriage.cli import config as cli_config
 from memtriage.integration import nrpe, sudoers, table
+from memtriage.integration.nagios import quoted as nagios_words
 from tests.conftest import ROOT
 from tests.integration.engines import SYSTEM, Icinga, config, daemon_user, nagios, program
 
-TARGETS = ("nrpe", "nagios", "icinga2", "director", "sudoers", "systemd", "tmpfiles")
 HOSTILE = "^a b;c$ d|e!f\\.g\"h'i`j`#%{k}[l]*?~&(m),:=\\ $HOME $ARG1$ $$ é"
 HARMLESS = "check_httpd=check_proc_count -C httpd -w 1:150 -k"
 
@@ -23,7 +27,8 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "'\\''") + "'"
 
 
-MORE = ("--add", HARMLESS, "--add", f"check_odd=check_oom_kill --log {quoted(HOSTILE)}", "--add", "check_free_mem=check_free_mem -w 15%: -vv")
+MORE = ("--add", HARMLESS, "--add", f"check_odd=check_oom_kill --log {quoted(HOSTILE)}", "--add",
+        "check_free_mem=check_free_mem -w 15%: -vv")
 
 
 def checks() -> list[table.Check]:
@@ -40,7 +45,7 @@ def test_no_definition_names_two_services_alike() -> None:
     assert len({pace.service for pace in table.PACES.values()}) == len(table.PACES)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", cli_config.TARGETS)
 def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -> None:
     text = config(target)
     assert text.isascii() and text.endswith("\n") and not re.search(r"[ \t]$", text, re.MULTILINE)
@@ -55,7 +60,8 @@ def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -
     (["--add", "a b=check_free_mem"], "'a b=check_free_mem' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd"
                                       " (NAME of A-Z a-z 0-9 _ -)"),
     (["--add", "x=check_load -w 1"], "'check_load' is none of " + ", ".join(table.CHECKS)),
-    (["--add", "x=check_free_mem -w abc"], "check_free_mem would refuse this: --warning: 'abc' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
+    (["--add", "x=check_free_mem -w abc"],
+     "check_free_mem would refuse this: --warning: 'abc' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
     (["--add", "x=check_free_mem -C 'a"], "'x=check_free_mem -C 'a': No closing quotation"),
     (["--add", "x=check_proc_count -C 'a\nb'"], "'x': control characters have no place in a definition"),
     (["--add", "x=check_proc_count -C " + "a" * 3000], "x: NRPE reads 2047 characters of a line, this one has 3060"),
@@ -65,7 +71,8 @@ def test_what_cannot_be_defined_is_refused(words: list[str], said: str) -> None:
     assert config("nrpe", *words, code=1) == f"memtriage config: {said}\n"
 
 
-@pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"], ["nagios", "--user", "a b"],
+@pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"],
+                                   ["nagios", "--user", "a b"],
                                    ["systemd", "--prefix", "/a\nb"], ["nagios", "--local", "a;b"]])
 def test_usage_errors_leave_with_2(words: list[str]) -> None:
     assert "usage: memtriage config" in config(*words, code=2)
@@ -84,20 +91,21 @@ def test_nrpe_lines_are_what_the_docs_say() -> None:
 # --- the tools' own opinion ---
 
 @pytest.mark.engine
-def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
-    definitions = tmp_path / "definitions"
-    config("icinga2", "--notifications", *MORE, "-o", f"{definitions}/")
+def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
+    definitions = public_path / "definitions"
+    config("icinga2", "--notifications", "--passive", *MORE, "-o", f"{definitions}/")
     for name in ("commands", "users", "timeperiods", "templates"):  # the sample configuration: what the notification uses
         sample = Path(f"/etc/icinga2/conf.d/{name}.conf")
         assert sample.exists(), "needs icinga2-common"
         (definitions / sample.name).write_bytes(sample.read_bytes())
-    subprocess.run(["chmod", "-R", "a+rX", tmp_path, *tmp_path.parents[:2]], timeout=20, check=True)
-    icinga = Icinga(tmp_path / "icinga", definitions, more="""
+    icinga = Icinga(public_path / "icinga", definitions, more="""
+        const MemtriagePassword = "x"
         object Host "hub" {
           check_command = "dummy"
           vars.os = "Linux"
           vars.memtriage_processes["cron"] = { proc_count_command = "cron", proc_count_warning = "1:5" }
         }
+        object Host "sender" { check_command = "dummy", vars.os = "Linux", vars.memtriage_passive = true }
         object Host "elsewhere" { check_command = "dummy", vars.os = "Linux" }
         object Host "not" { check_command = "dummy", vars.os = "Linux", vars.agent_endpoint = "hub", vars.memtriage = false }
         """)
@@ -105,27 +113,29 @@ def test_icinga_accepts_it_and_knows_every_option(tmp_path: Path) -> None:
     commands = icinga.objects("CheckCommand")
     for check in checks():
         known = commands["memtriage-" + check.short.replace("_", "-")]
-        assert set(known["arguments"]) == {option.flags[-1] for option in check.options} - {"--help", "--version"}
+        assert set(known["arguments"]) == {option.flags[-1] for option in check.options} - {"--help", "--version", "--output"}
         for option in check.arguments:
             argument = known["arguments"][option.flags[-1]]
             assert argument == {"description": table.described(option),
                                 "value" if option.metavar else "set_if": f"${check.short}_{option.name}$"}
     services = icinga.objects("Service")
     names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd", "processes cron"}
-    assert {name.split("!")[1] for name in services} == names and {name.split("!")[0] for name in services} == {"hub"}
+    assert {name for name in services if name.startswith("hub!")} == {f"hub!{name}" for name in names}
+    passive = names - {"processes cron"}
+    assert set(services) - {f"hub!{name}" for name in names} == {f"sender!{name}" for name in passive}
+    assert {services[f"sender!{name}"]["check_command"] for name in passive} == {"memtriage-stale"}
     # The engine's own escape for a macro's sign; that the check gets the text itself is shown below by running it.
     assert services["hub!odd"]["vars"]["oom_kill_log"] == HOSTILE.replace("$", "$$")
     assert services["hub!processes cron"]["vars"] == {"proc_count_command": "cron", "proc_count_warning": "1:5"}
     assert services["hub!memory OOM kill"]["max_check_attempts"] == 1
-    assert len(icinga.objects("Notification")) == len(services)
+    assert len(icinga.objects("Notification")) == len(services) == len(names) + len(passive)
 
 
 @pytest.mark.engine
 @pytest.mark.parametrize("local", [False, True])
-def test_nagios_accepts_it_without_a_warning(tmp_path: Path, local: bool) -> None:
+def test_nagios_accepts_it_without_a_warning(public_path: Path, local: bool) -> None:
     where = ["--local", "hub"] if local else []
-    line = nagios(tmp_path / "nagios", config("nagios", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
-    subprocess.run(["chmod", "a+rX", *tmp_path.parents[:2], tmp_path], timeout=20, check=True)
+    line = nagios(public_path / "nagios", config("nagios", "--passive", *MORE, *where), "/usr/lib/nagios/plugins", hostgroup=not local)
     done = subprocess.run([line[0], "-v", line[1]], capture_output=True, text=True, timeout=60, check=False, env=SYSTEM)
     assert done.returncode == 0 and "Total Warnings: 0\nTotal Errors:   0\n" in done.stdout, done.stdout
     assert f"Checked {7 if local else 8} services." in done.stdout, done.stdout
@@ -179,6 +189,41 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
         assert not allowed(str(plugins / "check_oom_kill"), "--log", HOSTILE.replace("*", "xx"))
     finally:
         rule.unlink(missing_ok=True)
+
+
+def test_what_sudo_and_nagios_read_is_what_was_written() -> None:
+    """Their readers as their manuals describe them, on every kind of letter; the readers themselves are asked in the slow tests."""
+
+    found = checks()
+
+    @settings(deadline=None)
+    @given(st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f"), max_size=30))
+    def both(text: str) -> None:
+        stripped = re.sub(r"\\([:,= #\\])", r"\1", sudoers.escaped(text))
+        assert fnmatch_words(stripped) == text
+        assert shlex.split(nagios_words([text]).replace("$$", "$").replace("\\;", ";")) == [text]
+        line = table.lines(found, [f"x=check_oom_kill --log {quoted('/' + text)} --hold 2h"])[-1]
+        assert table.variables(line) == {"oom_kill_log": "/" + text, "oom_kill_hold": "2h"}
+
+    both()
+
+
+def fnmatch_words(pattern: str) -> str:
+    """The one text that fnmatch(3) finds equal to ``pattern``, in which nothing may be left that stands for several."""
+    assert not re.search(r"(?<!\\)(?:\\\\)*[*?\[]", pattern)
+    return re.sub(r"\\(.)", r"\1", pattern)
+
+
+def test_files_are_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "memtriage"
+    config("sudoers", "-o", str(path))
+    assert oct(path.stat().st_mode & 0o777) == "0o440" and [entry.name for entry in tmp_path.iterdir()] == ["memtriage"]
+    before = path.read_text()
+    (tmp_path / "memtriage.new").mkdir()
+    assert config("sudoers", "--sudo", "none", "-o", str(path), code=1) == f"memtriage config: {path}: Is a directory\n"
+    assert path.read_text() == before
+    if os.path.exists("/dev/full"):
+        assert "No such file" not in config("nrpe", "-o", "/dev/full/", code=1)
 
 
 def test_sudoers_escapes_what_sudo_reads_as_something_else() -> None:

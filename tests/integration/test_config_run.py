@@ -37,10 +37,10 @@ def test_nrpe(public_path: Path) -> None:
     if nrpe_programs() is None:
         pytest.skip("needs NRPE: apt-get install nagios-nrpe-server nagios-nrpe-plugin")
     seen = dumpers(public_path)
-    text = config("nrpe", "--sudo", "none", "--plugin-dir", str(public_path / "plugins"), *MORE)
+    definitions = public_path / "memtriage.cfg"
+    config("nrpe", "--sudo", "none", "--plugin-dir", str(public_path / "plugins"), *MORE, "-o", str(definitions))
     (public_path / "nrpe").mkdir()
-    definitions = [line.partition("=") for line in text.splitlines() if line.startswith("command[")]
-    with Nrpe(public_path / "nrpe", {name[len("command[") : -1]: command for name, _, command in definitions}) as daemon:
+    with Nrpe(public_path / "nrpe", {"none": f"/bin/true\ninclude={definitions}"}) as daemon:
         for line in LINES:
             assert daemon.ask(line.name).out == "DUMP OK - written down | x=1\n", line
     assert wait_for(seen, set(), 0) == {started(line, *nrpe.TIMEOUT) for line in LINES}
@@ -81,5 +81,6 @@ def test_icinga(public_path: Path) -> None:
 def test_sudo_runs_what_the_engines_run(public_path: Path) -> None:
     """Only that the words after ``sudo -n`` are the check's: what sudo allows is asked of it in test_config.py."""
     plain = config("nrpe", "--sudo", "none", *MORE)
-    with_sudo = config("nrpe", *MORE).replace("=/usr/bin/sudo -n ", "=").replace("# Lines with sudo need what memtriage config sudoers prints.\n", "")
+    with_sudo = config("nrpe", *MORE).replace("=/usr/bin/sudo -n ", "=")
+    with_sudo = with_sudo.replace("# Lines with sudo need what memtriage config sudoers prints.\n", "")
     assert with_sudo == plain and subprocess.run(["/usr/bin/sudo", "-V"], capture_output=True, timeout=20, check=False).returncode == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 MEMINFO_6_18 = b"""\
@@ -255,6 +256,8 @@ OSRELEASE = b"6.18.44-fc-v669\n"
 LOADAVG = b"0.33 12.11 0.03 1/85 6213\n"
 DENTRY_STATE = b"96196\t94696\t45\t0\t4878\t0\n"
 DENTRY_STATE_4 = b"92024\t72390\t45\t0\t0\t0\n"
+AUXV = struct.pack("<8Q", 33, 0x7FFC0A5F2000, 16, 0x178BFBFF, 6, 4096, 0, 0)
+
 INODE_NR = b"91160\t271\n"
 FILE_NR = b"449\t0\t9223372036854775807\n"
 
@@ -424,6 +427,7 @@ ALL: dict[str, list[bytes]] = {
     "cgroup": [b"max\n", b"536870912\n"],
     "dentry_state": [DENTRY_STATE, DENTRY_STATE_4],
     "file_nr": [FILE_NR],
+    "auxv": [AUXV],
     "inode_nr": [INODE_NR],
     "kmsg": OOM_LOGS,
     "oom_report": OOM_LOGS,

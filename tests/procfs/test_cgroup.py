@@ -122,3 +122,17 @@ def test_read_follows_the_process(tmp_path: Path) -> None:
     (tmp_path / "proc/12").mkdir(parents=True)
     (tmp_path / "proc/12/cgroup").write_bytes(b"0::/a\n")
     assert cgroup.read(str(tmp_path / "proc"), str(tmp_path / "sys"), 12) == [group2("/a", 1048576, 7)]
+
+
+@pytest.mark.parametrize(("folder", "data", "told"), [
+    ("fs/cgroup", "nr_descendants 12\nnr_dying_descendants 2067\n", 2067),
+    ("fs/cgroup/unified", "nr_descendants 0\nnr_dying_descendants 0\n", 0),
+    ("fs/cgroup", "nr_descendants 12\n", None),
+    ("fs/cgroup", "nr_dying_descendants many\n", None),
+    ("fs/cgroup", "", None),
+    ("elsewhere", "nr_dying_descendants 1\n", None),
+])
+def test_dying(tmp_path: Path, folder: str, data: str, told: "int | None") -> None:
+    (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / folder / "cgroup.stat").write_text(data)
+    assert cgroup.dying(str(tmp_path)) == told

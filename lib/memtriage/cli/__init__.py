@@ -1,6 +1,7 @@
 """The ``memtriage`` command, one module per subcommand.
 
 Such a module has ``options(parser)``, which adds its options to an :mod:`argparse` parser, and ``run(args)``, which returns the exit code.
+One with ``BEHIND`` takes what stands behind ``--`` unread, as ``args.behind``.
 Unlike the checks it speaks to a person: errors go to stderr, a usage error leaves with 2, ``--help`` with 0.
 """
 
@@ -10,22 +11,36 @@ import argparse
 import importlib
 import os
 import sys
+from typing import Any
 
 import memtriage
 from memtriage.wording import line
 
 COMMANDS: dict[str, str] = {
     "explain": "where all the memory is, and who is to blame",
+    "plot": "a picture of a recording, a state file or a plain log, with the culprit named",
+    "record": "the flight recorder: goes on when nothing else can run",
+    "replay": "what a check would have said at each moment of a recording",
+    "evidence": "a bundle of what a kernel maintainer asks for, private by default",
     "simulate": "makes a bounded memory leak of a known kind, and undoes it",
     "saturate": "makes a web server use all its workers at once: does it survive its own limit?",
-    "record": "the flight recorder: goes on when nothing else can run",
-    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo and systemd",
+    "config": "definitions for NRPE, Nagios, Icinga 2, its Director, sudo, systemd and dashboards",
+    "fleet": "is it the kernel or is it us? The same question over all hosts of an Icinga 2",
 }
 """Each subcommand and what it does. The module is loaded only when it is asked for."""
 
 
 class Failure(Exception):
     """What was asked for cannot be done; the text says why and what to do. Leaves with 1."""
+
+
+def subcommand(name: str) -> tuple[Any, argparse.ArgumentParser]:
+    """The module of one subcommand, and its options."""
+    module = importlib.import_module(f"memtriage.cli.{name}")
+    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    module.options(parser)
+    return module, parser
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -39,12 +54,12 @@ def main(argv: list[str] | None = None) -> int:
     first.add_argument("-V", "--version", action="version", version=f"memtriage {memtriage.__version__}")
     first.add_argument("command", choices=COMMANDS, metavar="COMMAND")
     name = first.parse_args(words[:1]).command
-    module = importlib.import_module(f"memtriage.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    module.options(parser)
+    module, parser = subcommand(name)
     try:
-        code: int = module.run(parser.parse_args(words[1:]))
+        end = words.index("--") if "--" in words and hasattr(module, "BEHIND") else len(words)
+        args = parser.parse_args(words[1:end])
+        args.behind = words[end + 1 :]
+        code: int = module.run(args)
         sys.stdout.flush()
         return code
     except Failure as failure:

@@ -7,20 +7,34 @@
   sudoers    the exact command lines the others run as root
   systemd    the unit of the flight recorder
   tmpfiles   the folder of what the checks remember
+
+  grafana-influxdb, grafana-graphite   a dashboard over Icinga 2's writer for either (JSON)
+  icingaweb2-graphite                  graph templates for Icinga Web's graphite module
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
 import os
 import re
 import sys
+from typing import Callable
 
 from memtriage.cli import Failure
-from memtriage.integration import table
+from memtriage.integration import dashboards, director, icinga2, nagios, nrpe, sudoers, systemd, table, tmpfiles
 
-TARGETS = ("nrpe", "nagios", "icinga2", "director", "sudoers", "systemd", "tmpfiles")
+TARGETS: dict[str, Callable[[table.Wanted], dict[str, str]]] = {
+    "nrpe": nrpe.render,
+    "nagios": nagios.render,
+    "icinga2": icinga2.render,
+    "director": director.render,
+    "sudoers": sudoers.render,
+    "systemd": systemd.render,
+    "tmpfiles": tmpfiles.render,
+    "grafana-influxdb": lambda wanted: dashboards.render_grafana(wanted, "influxdb"),
+    "grafana-graphite": lambda wanted: dashboards.render_grafana(wanted, "graphite"),
+    "icingaweb2-graphite": dashboards.render_graphs,
+}
 _PATH = re.compile(r"(/[A-Za-z0-9._+-]+)+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,31}")
 
@@ -64,6 +78,9 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--group", type=_name, help="its group (default: as --user)")
     add("--local", metavar="HOST", type=_name, help="nagios: services of this host without NRPE: the one Nagios runs on")
     add("--template", metavar="NAME", type=_name, default="generic-service", help="nagios: what services use (default: generic-service)")
+    add("--passive", action="store_true",
+        help="icinga2, nagios: also what takes the results of memtriage record --passive: services that notice silence, an API user "
+             "with one permission")
     add("--notifications", action="store_true", help="icinga2: also a rule that sends mail")
 
 
@@ -71,25 +88,40 @@ def run(args: argparse.Namespace) -> int:
     try:
         checks = [table.check(name) for name in args.checks]
         wanted = table.Wanted(checks, table.lines(checks, args.add), args.plugin_dir, args.prefix, args.user, args.group or args.user,
-                              args.sudo, args.template, args.local, args.notifications)
-        files: dict[str, str] = importlib.import_module("memtriage.integration." + args.target).render(wanted)
+                              args.sudo, args.template, args.local, args.notifications, args.passive)
+        files = TARGETS[args.target](wanted)
     except (table.Refused, ValueError) as error:
         raise Failure(str(error)) from None
     if args.output is None:
         sys.stdout.write("\n".join(files.values()))
         return 0
     try:
+        mode = 0o440 if args.target == "sudoers" else 0o644
         if args.output.endswith("/") or os.path.isdir(args.output):
             os.makedirs(args.output, exist_ok=True)
             for name, text in files.items():
-                _write(os.path.join(args.output, name), text)
+                _write(os.path.join(args.output, name), text, mode)
         else:
-            _write(args.output, "\n".join(files.values()))
+            _write(args.output, "\n".join(files.values()), mode)
     except OSError as error:
-        raise Failure(f"{error.filename}: {error.strerror}") from None
+        raise Failure(f"{args.output}: {error.strerror}") from None
     return 0
 
 
-def _write(path: str, text: str) -> None:
-    with open(path, "w", encoding="utf-8") as handle:
-        handle.write(text)
+def _write(path: str, text: str, mode: int) -> None:
+    """Whole or not at all: half a file of rules would be read too. sudo passes over names with a dot, like that of the new file."""
+    new = path + ".new"
+    try:
+        os.unlink(new)
+    except FileNotFoundError:
+        pass
+    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
+        try:
+            os.fchmod(handle.fileno(), mode)
+            handle.write(text)
+            handle.flush()
+            os.fsync(handle.fileno())
+        except BaseException:
+            os.unlink(new)
+            raise
+    os.rename(new, path)

@@ -29,8 +29,9 @@ class Answer(NamedTuple):
     history_s: float
 
 
-def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, given: list[Sample] | None = None) -> Answer:
-    """Reads and judges; ``given`` is a history to use instead of the remembered one.
+def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, given: list[Sample] | None = None,
+         rules: exhaustion.Rules = RULES) -> Answer:
+    """Reads and judges; ``given`` is a history to use instead of the remembered one, ``rules`` those of the checks that share it.
 
     Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged.
     """
@@ -44,7 +45,7 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, 
         known = past.history(now, sample, state_dir, given)
     except files.ProcfsError:  # a tree without boot id or uptime
         known = exhaustion.History([], [], now.page)
-    outlook = following.outlook(now, known, RULES)
+    outlook = following.outlook(now, known, rules)
     short = shortage.found(proc, memory, now.page)
     limit = diagnosis.Limit(memory.limited_by, memory.total) if memory.limited_by else None
     row = known.rows[-1] if known.rows else {}

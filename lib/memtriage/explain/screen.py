@@ -23,6 +23,18 @@ def lines(answer: Answer, deep: Deep | None = None, everything: bool = False) ->
     return [*top, "", f"{'BYTES':>10} {'SHARE':>6} {'GROWTH/h':>10}  {'WHERE':<{WORDS}} SOURCE", *table]
 
 
+def sentences(answer: Answer) -> list[str]:
+    """What is said first, a sentence each, without the table."""
+    found: list[str] = []
+    for row in _sentences(answer, None):
+        question, words = row[:14].strip(), row[15:]
+        if question or not found:
+            found.append(f"{question} {words}".strip())
+        else:
+            found[-1] += " " + words
+    return found
+
+
 def _sentences(answer: Answer, deep: Deep | None) -> Iterator[str]:
     memory, book = answer.now.memory, answer.now.memory.book
     part = book.parts.get

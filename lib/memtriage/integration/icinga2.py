@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from memtriage.integration.table import PACES, Check, Line, Wanted, described, made_by, span, variables
+from memtriage.integration.table import FRESH_S, PACES, STALE, Check, Line, Wanted, described, made_by, span, variables
 from memtriage.options import Option
 
 TIMEOUT = "30s"
@@ -109,6 +109,46 @@ apply Notification "memtriage-mail" to Service {
 """
 
 
+PASSIVE = f"""\
+// Results that memtriage record --passive icinga2 sends by itself. It may do that and nothing else, and for these services alone. For one
+// host alone add: && host.name == "..."; a user for each host is safer than one for all.
+// The password is a constant of yours, for constants.conf: const MemtriagePassword = "..."
+object ApiUser "memtriage" {{
+  password = MemtriagePassword
+  permissions = [ {{
+    permission = "actions/process-check-result"
+    filter = {{{{ service && match("memtriage-*", service.check_command) }}}}
+  }} ]
+}}
+
+// What is said where a host that only sends falls silent. Runs nothing.
+object CheckCommand "memtriage-stale" {{
+  import "dummy-check-command"
+
+  vars.dummy_state = 3
+  vars.dummy_text = {string("UNKNOWN - " + STALE % (FRESH_S // 60))}
+}}
+
+// Hosts with vars.memtriage_passive and no agent have passive results alone. Where the checks run too, these services exist already, and
+// take both.
+template Service "memtriage-passive-service" {{
+  check_command = "memtriage-stale"
+  enable_active_checks = true // only when no result came for so long:
+  check_interval = {span(FRESH_S)}
+  retry_interval = {span(FRESH_S)}
+  max_check_attempts = 1
+  enable_perfdata = true
+}}
+"""
+
+
+def _passive(line: Line) -> str:
+    return "\n".join([
+        f"// {line.check.about}", f"apply Service {string(service_name(line))} {{", '  import "memtriage-passive-service"', "",
+        "  assign where host.vars.memtriage_passive && !host.vars.agent_endpoint && host.name != NodeName",
+        "  ignore where host.vars.memtriage == false", "}", ""])
+
+
 def render(wanted: Wanted) -> dict[str, str]:
     """``memtriage-commands.conf`` for a global zone, since agents need it too, and ``memtriage-services.conf`` for the master."""
     commands = [made_by("icinga2", "//") + "// Agents need these too: put them into a global zone such as global-templates.\n",
@@ -116,6 +156,8 @@ def render(wanted: Wanted) -> dict[str, str]:
     services = [made_by("icinga2", "//") + "// Rules for the master.\n", TEMPLATE, *(_apply(line) for line in wanted.remote()),
                 *(_processes(check) for check in wanted.checks if check.name == "check_proc_count")]
     files = {"memtriage-commands.conf": "\n".join(commands), "memtriage-services.conf": "\n".join(services)}
+    if wanted.passive:
+        files["memtriage-passive.conf"] = "\n".join([made_by("icinga2", "//"), PASSIVE, *(_passive(line) for line in wanted.remote())])
     if wanted.notifications:
         files["memtriage-notifications.conf"] = made_by("icinga2", "//") + "\n" + NOTIFICATION
     return files

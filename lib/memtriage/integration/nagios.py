@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from memtriage.integration.table import PACES, Line, Wanted, made_by
+from memtriage.integration.table import FRESH_S, PACES, STALE, Line, Wanted, made_by
 
 GROUP = "memtriage"
 
@@ -37,7 +37,23 @@ def _service(line: Line, wanted: Wanted) -> str:
     asked = f"memtriage_nrpe!{line.name}" if wanted.local is None else command_name(line)
     return f"# {line.check.about}\n# {pace.why[:1].upper() + pace.why[1:]}.\n" + define(
         "service", use=wanted.template, **_where(wanted), service_description=service_name(line), check_command=asked,
-        check_interval=minutes(pace.every), retry_interval=minutes(pace.retry), max_check_attempts=pace.attempts, process_perf_data=1)
+        check_interval=minutes(pace.every), retry_interval=minutes(pace.retry), max_check_attempts=pace.attempts, process_perf_data=1,
+        passive_checks_enabled=1 if wanted.passive else None)
+
+
+def _passive(wanted: Wanted) -> list[str]:
+    """Services of hosts that only send, each with a clock: Nagios asks ``memtriage_stale`` once no result came for so long."""
+    said = quoted(["/bin/sh", "-c", f'echo "UNKNOWN - {STALE % (FRESH_S // 60)}"; exit 3'])
+    return [
+        "# Hosts in this group only send results (memtriage record --passive). check_service_freshness=1 is needed, and Nagios' default.\n"
+        "# It needs a member too.\n"
+        + define("hostgroup", hostgroup_name=GROUP + "-passive", alias="Hosts that send results about their memory"),
+        define("command", command_name="memtriage_stale", command_line=said),
+        *(f"# {line.check.about}\n" + define(
+            "service", use=wanted.template, hostgroup_name=GROUP + "-passive", service_description=service_name(line),
+            check_command="memtriage_stale", active_checks_enabled=0, passive_checks_enabled=1, check_freshness=1,
+            freshness_threshold=FRESH_S, max_check_attempts=1, check_interval=minutes(FRESH_S), retry_interval=minutes(FRESH_S),
+            process_perf_data=1) for line in wanted.remote())]
 
 
 def _where(wanted: Wanted) -> dict[str, object]:
@@ -53,8 +69,9 @@ def render(wanted: Wanted) -> dict[str, str]:
         options = " " + quoted(list(line.words)) if line.words else ""
         text.append(define("command", command_name=command_name(line), command_line=f"{sudo}{folder}/{line.check.name}{options}"))
     services = [_service(line, wanted) for line in wanted.remote()]
+    passive = _passive(wanted) if wanted.passive else []
     if wanted.local is not None:
-        return {"memtriage-nagios.cfg": "\n\n".join([*text, *services]) + "\n"}
+        return {"memtriage-nagios.cfg": "\n\n".join([*text, *services, *passive]) + "\n"}
     client = f"{folder}/check_nrpe -H $HOSTADDRESS$ -t 30"
     text += [
         "# Longer than the checks' own time-out, so that it is the check that says what hangs.\n"
@@ -69,5 +86,6 @@ def render(wanted: Wanted) -> dict[str, str]:
         define("servicedependency", hostgroup_name=GROUP, service_description="NRPE",
                dependent_service_description=",".join(service_name(line) for line in wanted.remote()),
                execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c"),
+        *passive,
     ]
     return {"memtriage-nagios.cfg": "\n\n".join(text) + "\n"}

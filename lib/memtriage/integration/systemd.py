@@ -51,6 +51,8 @@ TasksMax=16
 CapabilityBoundingSet=CAP_SYS_RESOURCE CAP_SYSLOG
 NoNewPrivileges=yes
 ProtectSystem=strict
+# Beside ProtectKernelTunables systemd 252 leaves /run to be written to.
+ReadOnlyPaths=/run
 ProtectHome=yes
 PrivateTmp=yes
 ProtectKernelModules=yes

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import gc
-import importlib
-import importlib.util
-import os
 import shlex
-import sys
-from types import ModuleType
 from typing import NamedTuple
 
 import memtriage
+from memtriage import inprocess
 from memtriage.options import Option, Usage, parse
 
 CHECKS = ("check_free_mem", "check_slab_growth", "check_oom_kill", "check_mem_pressure", "check_mem_recorder", "check_proc_count")
@@ -41,8 +36,8 @@ class Check(NamedTuple):
 
     @property
     def arguments(self) -> list[Option]:
-        """What an engine may pass: all but --help and --version."""
-        return [option for option in self.options if option.name not in ("help", "version")]
+        """What an engine may pass: all but --help, --version and what is not for engines."""
+        return [option for option in self.options if option.name not in ("help", "version", "output")]
 
     def variable(self, option: Option) -> str:
         """The custom variable of an engine that holds the value of ``option``."""
@@ -98,6 +93,7 @@ class Wanted(NamedTuple):
     """Nagios: the host that is this very one, so that its checks go without NRPE."""
     notifications: bool = False
     passive: bool = False
+    """Also what takes results that the recorder sends by itself."""
 
     def path(self, check: Check) -> str:
         return f"{self.plugin_dir or PLUGIN_DIR}/{check.name}"
@@ -107,33 +103,19 @@ class Wanted(NamedTuple):
         return [line for line in self.lines if not (line.plain and line.check.name == "check_proc_count")]
 
 
+FRESH_S = 180
+"""Without a passive result for so long a service says so: three heartbeats of memtriage record --passive."""
+STALE = "no result from memtriage record --passive on this host for %d minutes: it does not run, or the network or the host is gone"
+
+
 def check(name: str) -> Check:
     """Reads one check's own module. Raises :class:`Refused` where it cannot be found."""
-    collecting = gc.isenabled()
     try:
-        module = _module(name)
-    finally:
-        if collecting:
-            gc.enable()  # the checks switch it off
+        module = inprocess.load(name)
+    except LookupError as error:
+        raise Refused(str(error)) from None
     about = (module.__doc__ or "").strip().split("\n\n")[0]
     return Check(name, module.NAME, " ".join(about.split()), module.OPTIONS)
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module("memtriage.checks." + name)
-    except ModuleNotFoundError as error:
-        if not (error.name or "").startswith("memtriage.checks"):
-            raise
-    # A checkout: its folder checks/ lies beside lib/.
-    path = os.path.join(os.path.dirname(os.path.abspath(memtriage.__file__)), os.pardir, os.pardir, "checks", name + ".py")
-    spec = importlib.util.spec_from_file_location("memtriage_checkout_" + name, path)
-    if spec is None or spec.loader is None or not os.path.exists(path):
-        raise Refused(f"the check {name} is not installed beside this library ({os.path.dirname(memtriage.__file__)})")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def lines(checks: list[Check], more: list[str]) -> list[Line]:

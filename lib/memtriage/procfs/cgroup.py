@@ -108,3 +108,14 @@ def _optional(folder: str, name: str) -> bytes | None:
 def read(proc: str = "/proc", sys: str = "/sys", pid: int | str = "self") -> list[Group]:
     """Reads ``proc/<pid>/cgroup`` and the memory files of its groups below ``sys/fs/cgroup``; see :func:`read_limits`."""
     return read_limits(sys, pid_cgroup.read(proc, pid))
+
+
+def dying(sys: str = "/sys") -> int | None:
+    """Returns how many removed groups of version 2 are still in memory because something holds them (``nr_dying_descendants`` of the root's
+    cgroup.stat, since Linux 4.14); ``None`` where this host does not say."""
+    for folder in ("fs/cgroup", "fs/cgroup/unified"):
+        try:
+            return keyed.parse(files.read(sys, folder + "/cgroup.stat")).get("nr_dying_descendants")
+        except files.ProcfsError:
+            continue
+    return None

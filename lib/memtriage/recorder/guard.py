@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import mmap
 import os
 import resource
 
@@ -57,8 +58,11 @@ def stock(size: int) -> list[bytes]:
     return kept
 
 
-def lock_memory() -> str:
-    """mlockall, with what the kernel and the limits allow. What is not touched yet is locked once it is (MCL_ONFAULT, Linux 4.4)."""
+def lock_memory(whole: bool = False) -> str:
+    """mlockall, with what the kernel and the limits allow. What is not touched yet is locked once it is (MCL_ONFAULT, Linux 4.4).
+
+    ``whole``: read in and locked at once, for code that is met for the first time in the crisis.
+    """
     try:
         resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     except (ValueError, OSError):
@@ -68,12 +72,34 @@ def lock_memory() -> str:
     except (OSError, AttributeError):
         return "no: this C library has no mlockall"
     why = 0
-    for flags, words in ((_CURRENT | _FUTURE | _ON_FAULT, "current, future, on fault"), (_CURRENT | _FUTURE, "current, future"),
-                         (_CURRENT, "current")):
+    ways = ((_CURRENT | _FUTURE | _ON_FAULT, "current, future, on fault"), (_CURRENT | _FUTURE, "current, future"), (_CURRENT, "current"))
+    for flags, words in ways[1:] if whole else ways:
         if mlockall(flags) == 0:
             return f"yes ({words})"
         why = ctypes.get_errno()
     return f"no: {os.strerror(why)} (needs CAP_IPC_LOCK or a larger RLIMIT_MEMLOCK)"
+
+
+def hold(paths: list[str]) -> tuple[list[mmap.mmap], int]:
+    """Maps files and reads each of their pages once, so that :func:`lock_memory` keeps them in the page cache.
+
+    Returns the mappings, which must be kept, and their bytes. A file that cannot be mapped is left out.
+    """
+    held, size = [], 0
+    for path in paths:
+        try:
+            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                view = mmap.mmap(handle, 0, mmap.MAP_SHARED, mmap.PROT_READ)
+            finally:
+                os.close(handle)
+        except (OSError, ValueError):
+            continue
+        for offset in range(0, len(view), mmap.PAGESIZE):
+            view[offset]
+        held.append(view)
+        size += len(view)
+    return held, size
 
 
 _OOM = "/proc/self/oom_score_adj"

@@ -109,7 +109,6 @@ class Recorder:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._reopen)
-        self.notify.send(b"READY=1\nSTATUS=recording")
         due = last = time.monotonic()
         while not self.stopping:
             now = self._wait(due)
@@ -124,6 +123,8 @@ class Recorder:
             last = now
             self._sample(now - due)
             self.taken += 1
+            if self.taken == 1:
+                self.notify.send(b"READY=1\nSTATUS=recording")
             if self.settings.samples and self.taken >= self.settings.samples:
                 return
             self.fast = self.shortage.now

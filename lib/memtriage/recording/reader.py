@@ -69,7 +69,7 @@ class Recording:
         except (OSError, ValueError) as error:
             raise Unreadable(f"{path}: {error.strerror if isinstance(error, OSError) and error.strerror else 'no such file'}") from None
         try:
-            self.file = _file_head(self.handle, path)
+            self.file = file_head(self.handle, path)
             self.entries = self._recent(seconds) if seconds is not None else self._all()
         except OSError as error:
             self.close()
@@ -206,7 +206,7 @@ def gap(before: layout.Head, after: layout.Head) -> Gap:
     return Gap(before, after, max(0.0, span / 1e9), 0 if restart else after.seq - before.seq - 1, restart)
 
 
-def _file_head(handle: int, path: str) -> layout.FileHead:
+def file_head(handle: int, path: str) -> layout.FileHead:
     """The file's head from either end; where both are gone, what the records themselves say."""
     size = os.fstat(handle).st_size
     start = os.pread(handle, layout.EDGE, 0)

@@ -61,10 +61,11 @@ def scan(window: Window, name: bytes, begin: int, end: int) -> Iterator[Entry]:
                 yield Entry(offset, head)
             offset += head.length
             continue
-        offset = _next_mark(window, offset + layout.ALIGN, end)
+        offset = next_mark(window, offset + layout.ALIGN, end)
 
 
-def _next_mark(window: Window, offset: int, end: int) -> int:
+def next_mark(window: Window, offset: int, end: int) -> int:
+    """The next place, at ``offset`` or behind it, where a record may begin; ``end`` where there is none."""
     while offset < end:
         data = window.at(offset, min(_PROBE, end - offset))
         if not data:
@@ -89,7 +90,7 @@ def commonest(handle: int, size: int) -> bytes | None:
         found = layout.unpack(window.at(offset, layout.ALIGN))
         if found is not None:
             names[found.name] = names.get(found.name, 0) + 1
-        offset = _next_mark(window, offset + layout.ALIGN, size)
+        offset = next_mark(window, offset + layout.ALIGN, size)
     return max(names, key=lambda name: names[name], default=None)
 
 

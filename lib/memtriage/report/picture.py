@@ -1,8 +1,8 @@
 """What a picture shows, as plain data: made by :mod:`memtriage.report.compose`, drawn by :mod:`~memtriage.report.figure` and
 :mod:`~memtriage.report.page`.
 
-All lists of one picture are as long as ``times``; ``None`` is a moment where the value is not known. A gap in the history is a moment of its
-own in which everything is ``None``, so that no drawing joins what lies on either side.
+All lists of one picture are as long as ``times``; ``None`` is a moment where the value is not known. A gap in the history is a moment of
+its own in which everything is ``None``, so that no drawing joins what lies on either side.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Mark(NamedTuple):
 
 
 class Cone(NamedTuple):
-    """The projected end: from ``available`` bytes at ``start``, it is 0 at ``low`` at the earliest, ``high`` at the latest (``None``: open)."""
+    """The projected end: ``available`` bytes at ``start``, 0 at ``low`` at the earliest, at ``high`` at the latest (``None``: open)."""
 
     start: float
     available: float
@@ -51,7 +51,7 @@ class Row(NamedTuple):
 class Moment(NamedTuple):
     """What ``explain`` says at ``times[index]``: its first sentences, and the ledger, largest first."""
 
-    index: int
+    index: int  # type: ignore[assignment]  # a tuple's own method of that name is not used
     verdict: list[str]
     rows: list[Row]
 

@@ -1,0 +1,83 @@
+"""memtriage plot as a command: what it writes, what it says when it cannot."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from memtriage import cli
+from tests.report.logs import START, sample
+
+pytest.importorskip("matplotlib")
+
+
+def log(folder: Path) -> str:
+    path = folder / "memory.log"
+    path.write_text("".join(sample(START + 60 * at, 9000 * at) for at in range(90)), encoding="utf-8")
+    return str(path)
+
+
+def plot(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    code = cli.main(["plot", *words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_png_and_svg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for kind, begin in (("png", b"\x89PNG"), ("svg", b"<?xml")):
+        out = tmp_path / f"out.{kind}"
+        assert plot(capsys, log(tmp_path), "-o", str(out)) == (0, "", "")
+        assert out.read_bytes().startswith(begin)
+        mask = os.umask(0)
+        os.umask(mask)
+        assert out.stat().st_mode & 0o777 == 0o666 & ~mask
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["memory.log", "out.png", "out.svg"]
+
+
+def test_width_and_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.png"
+    words = (log(tmp_path), "-o", str(out), "--width", "400", "--from", str(START + 600), "--to", str(START + 1200), "--title", "mine")
+    assert plot(capsys, *words) == (0, "", "")
+    assert int.from_bytes(out.read_bytes()[16:20], "big") == 400
+
+
+def test_what_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, out = log(tmp_path), str(tmp_path / "out.png")
+    (tmp_path / "empty").write_bytes(b"")
+    for words, message in (
+        ((path, "-o", "out.gif"), "out.gif: the name must end in .png, .svg or .html"),
+        ((str(tmp_path / "none"), "-o", out), f"{tmp_path}/none: No such file or directory"),
+        ((str(tmp_path / "empty"), "-o", out), f"{tmp_path}/empty: empty"),
+        ((path, "-o", str(tmp_path / "no/out.png")), f"{tmp_path}/no/out.png: No such file or directory"),
+        ((path, "-o", out, "--from", "yesterday"), "'yesterday' is no time such as 2026-05-12T03:04"),
+        ((path, "-o", out, "--from", "2000000000"), f"{path}: no sample between these times"),
+        ((__file__, "-o", out), f"{__file__}: neither a recording, a state file nor a log with the output of date and free in it"),
+    ):
+        assert plot(capsys, *words) == (1, "", f"memtriage plot: {message}\n")
+    assert not os.path.exists(out)
+
+
+def test_without_matplotlib(tmp_path: Path) -> None:
+    program = ("import sys; sys.modules['matplotlib'] = None; from memtriage.cli import main; "
+               f"sys.exit(main(['plot', {log(tmp_path)!r}, '-o', {str(tmp_path / 'out.png')!r}]))")
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, "PYTHONPATH": str(Path(cli.__file__).parents[2])})
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == ("memtriage plot: drawing needs matplotlib: pip install 'memtriage[report]' "
+                           "(Debian: apt install python3-matplotlib); -o out.html does without\n")
+
+
+def test_a_full_disk_leaves_what_was_there(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = tmp_path / "out.png"
+    out.write_bytes(b"old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    assert plot(capsys, log(tmp_path), "-o", str(out)) == (1, "", f"memtriage plot: {out}: No space left on device\n")
+    assert out.read_bytes() == b"old" and sorted(path.name for path in tmp_path.iterdir()) == ["memory.log", "out.png"]

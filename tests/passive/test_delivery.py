@@ -1,0 +1,209 @@
+"""Each way to an engine, against a server that answers, refuses, hangs, closes, or is somebody else."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from memtriage.passive import Failed, Rejected, Result, https, parted
+from memtriage.passive.commandfile import CommandFile
+from memtriage.passive.icinga2 import Icinga2
+from memtriage.passive.nrdp import Nrdp
+from memtriage.passive.nsca import Nsca
+from tests.passive.server import Server, authority
+
+OUTPUT = "FREE_MEM CRITICAL - 1.0% of 3.8 GiB available; culprit: slab cache 'x' 2.4 GiB | available=40B;;;0;99 eta=60s\nsecond line\nthird"
+RESULT = parted("memory", 2, OUTPUT, 1000.25, 1000.5)
+OK = (200, b'{"results":[{"code":200.0,"status":"Successfully processed check result"}]}')
+
+
+@pytest.fixture(scope="module")
+def tls(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return authority(tmp_path_factory.mktemp("tls"))
+
+
+@pytest.fixture
+def server(tls: tuple[Path, Path]) -> Iterator[Server]:
+    one = Server(tls, [OK])
+    yield one
+    one.close()
+
+
+def icinga(server: Server, ca: Path, host: str = "localhost") -> Icinga2:
+    return Icinga2({"url": f"https://{host}:{server.port}", "user": "mem", "password": "ä secret", "ca": str(ca), "host": "hub"})
+
+
+def test_an_output_is_parted_at_its_bar() -> None:
+    assert Result("memory", 2, ["FREE_MEM CRITICAL - 1.0% of 3.8 GiB available; culprit: slab cache 'x' 2.4 GiB", "second line",
+                                          "third"], ["available=40B;;;0;99", "eta=60s"], 1000.25, 1000.5) == RESULT
+    assert RESULT.text(4096) == OUTPUT
+    assert RESULT.text(len(OUTPUT) - 1) == OUTPUT.rpartition("\n")[0], "long output gives way first"
+    assert RESULT.text(20) == OUTPUT[:20]
+
+
+def test_icinga_is_told_what_an_active_check_would_have_said(server: Server, tls: tuple[Path, Path]) -> None:
+    way = icinga(server, tls[0])
+    way.send(RESULT)
+    way.send(RESULT._replace(state=0))
+    assert server.connections == 1, "one connection for all"
+    method, path, headers, body = server.requests[0]
+    assert (method, path) == ("POST", "/v1/actions/process-check-result")
+    assert headers["Authorization"] == "Basic bWVtOsOkIHNlY3JldA=="
+    assert json.loads(body) == {
+        "service": "hub!memory", "exit_status": 2, "plugin_output": "\n".join(RESULT.lines), "performance_data": RESULT.perfdata,
+        "check_source": "hub", "execution_start": 1000.25, "execution_end": 1000.5}
+    way.close()
+
+
+def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(Failed, match=r"^the certificate of localhost is not accepted: self.signed certificate$"):
+        icinga(server, authority(tmp_path)[0]).send(RESULT)
+    with pytest.raises(Failed, match=r"^the certificate of 127\.0\.0\.1 is not accepted: IP address mismatch"):
+        icinga(server, tls[0], "127.0.0.1").send(RESULT)
+    assert server.requests == []
+    with pytest.raises(OSError):
+        icinga(server, tmp_path / "none.crt")
+
+
+@pytest.mark.parametrize(("answer", "kind", "words"), [
+    ((500, b"x"), Failed, "Icinga 2 answers 500 "),
+    ((401, b'{"error":401,"status":"Unauthorized. Please check your user credentials."}'), Failed,
+     "Icinga 2 answers 401 Unauthorized. Please check your user credentials."),
+    ((403, b'{"error":403,"status":"Missing permission"}'), Failed, "Icinga 2 answers 403 Missing permission"),
+    ((404, b'{"error":404,"status":"No objects found."}'), Rejected,
+     "Icinga 2 knows no service 'hub!memory' that this user may report for (404 No objects found.)"),
+    ((500, b"[" * 5000), Failed, "Icinga 2 answers 500 "),
+    ((409, b'{"results":[{"status":"older"}]}'), Failed, "Icinga 2 answers 409 older"),
+])
+def test_what_icinga_refuses(server: Server, tls: tuple[Path, Path], answer: tuple[int, bytes], kind: type[Exception], words: str) -> None:
+    server.answers = [answer]
+    with pytest.raises(kind) as error:
+        icinga(server, tls[0]).send(RESULT)
+    assert str(error.value) == words
+
+
+def test_a_connection_closed_meanwhile_is_opened_anew(server: Server, tls: tuple[Path, Path]) -> None:
+    server.drop = True
+    way = icinga(server, tls[0])
+    for _ in range(3):
+        way.send(RESULT)
+        time.sleep(0.05)
+    assert (len(server.requests), server.connections) == (3, 3)
+
+
+def test_a_server_that_hangs_costs_a_few_seconds(server: Server, tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(https, "TIMEOUT_S", 0.3)
+    server.hang = 2.0
+    began = time.monotonic()
+    with pytest.raises(Failed, match=r"^localhost port \d+: no answer within 0.3 s$"):
+        icinga(server, tls[0]).send(RESULT)
+    assert time.monotonic() - began < 1.5 and len(server.requests) == 1
+
+
+def test_nobody_there(tls: tuple[Path, Path]) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with pytest.raises(Failed, match=rf"^localhost port {port}: Connection refused$"):
+        Icinga2({"url": f"https://localhost:{port}", "user": "a", "password": "b", "ca": str(tls[0]), "host": "h"}).ping()
+    with pytest.raises(ValueError, match=r"is no address such as"):
+        Icinga2({"url": "ftp://x", "user": "a", "password": "b", "host": "h"})
+
+
+def test_nrdp(server: Server, tls: tuple[Path, Path]) -> None:
+    server.answers = [(200, b'{"result":{"status":0,"message":"OK"}}'), (200, b"<result><status>0</status></result>"),
+                      (200, b'{"result":{"status":-1,"message":"BAD TOKEN"}}'), (200, b'{"result":{"status":-1,"message":"NO SUCH"}}'),
+                      (502, b"")]
+    way = Nrdp({"url": f"https://localhost:{server.port}/nrdp/", "token": "t&k", "ca": str(tls[0]), "host": "hub"})
+    way.send(RESULT)
+    way.send(RESULT)
+    _, path, headers, body = server.requests[0]
+    form = urllib.parse.parse_qs(body.decode())
+    assert (path, headers["Content-Type"]) == ("/nrdp/", "application/x-www-form-urlencoded")
+    assert (form["token"], form["cmd"]) == (["t&k"], ["submitcheck"])
+    assert json.loads(form["json"][0]) == {"checkresults": [{
+        "checkresult": {"type": "service", "checktype": "1"}, "hostname": "hub", "servicename": "memory", "state": "2", "output": OUTPUT}]}
+    with pytest.raises(Failed, match=r"^NRDP refuses the token: "):
+        way.send(RESULT)
+    with pytest.raises(Rejected, match=r"^NRDP refuses 'hub!memory': "):
+        way.send(RESULT)
+    with pytest.raises(Failed, match=r"^NRDP answers 502$"):
+        way.send(RESULT)
+
+
+def test_the_command_file(tmp_path: Path) -> None:
+    fifo = tmp_path / "nagios.cmd"
+    os.mkfifo(fifo)
+    way = CommandFile({"path": str(fifo), "host": "hub"})
+    with pytest.raises(Failed, match=r": No such device or address$"):  # nobody reads it
+        way.send(RESULT)
+    reader = os.open(fifo, os.O_RDONLY | os.O_NONBLOCK)
+    way.send(RESULT)
+    line = "[1000] PROCESS_SERVICE_CHECK_RESULT;hub;memory;2;" + OUTPUT.replace("\n", "\\n") + "\n"
+    assert os.read(reader, 65536).decode() == line
+    way.send(parted("memory", 1, "X - y | " + "a=1 " * 500 + "\n" + "\n".join("long" * 20 for _ in range(100)), 1, 2))
+    written = os.read(reader, 65536)
+    assert len(written) <= 4096 and written.endswith(b"long\n") and b"a=1\\nlong" in written
+    with pytest.raises(Rejected, match=r"there is a ';' in it"):
+        way.send(RESULT._replace(service="a;b"))
+    with pytest.raises(Failed, match=r"Resource temporarily unavailable|no room left"):
+        for _ in range(40):
+            way.send(parted("memory", 1, "X - y\n" + "\n".join("long" * 20 for _ in range(100)), 1, 2))
+    os.close(reader)
+    plain = tmp_path / "spool"
+    plain.touch()
+    CommandFile({"path": str(plain), "host": "hub"}).send(RESULT)
+    assert plain.read_text() == line
+    (tmp_path / "link").symlink_to(plain)
+    with pytest.raises(Failed, match=r"symbolic links"):
+        CommandFile({"path": str(tmp_path / "link"), "host": "hub"}).send(RESULT)
+    with pytest.raises(ValueError, match=r"no absolute path"):
+        CommandFile({"path": "spool", "host": "hub"})
+
+
+@pytest.mark.engine
+@pytest.mark.parametrize("encryption", ["0", "1"])
+def test_the_real_nsca_daemon_takes_it(tmp_path: Path, encryption: str) -> None:
+    daemon = shutil.which("nsca", path="/usr/sbin:/usr/bin")
+    if daemon is None:
+        pytest.skip("needs Debian's nsca")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    dump = tmp_path / "dump"
+    (tmp_path / "nsca.cfg").write_text(
+        f"pid_file={tmp_path}/pid\nserver_address=127.0.0.1\nserver_port={port}\nnsca_user=root\nnsca_group=root\ndebug=0\n"
+        f"command_file={tmp_path}/none\nalternate_dump_file={dump}\naggregate_writes=0\nappend_to_file=0\nmax_packet_age=30\n"
+        f"password=lab\ndecryption_method={encryption}\n")
+    process = subprocess.Popen([daemon, "-f", "-c", str(tmp_path / "nsca.cfg"), "--daemon"], stdout=subprocess.DEVNULL,
+                               stderr=subprocess.DEVNULL, start_new_session=True)
+    try:
+        way = Nsca({"server": "127.0.0.1", "port": str(port), "password": "lab", "encryption": encryption, "host": "hub"})
+        deadline = time.monotonic() + 20
+        while True:
+            try:
+                way.send(RESULT)
+                break
+            except Failed:
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
+        while not dump.exists() or not dump.read_text().endswith("\n"):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    finally:
+        process.terminate()
+        process.wait(10)
+    found = re.fullmatch(r"\[\d+\] (.*)\n", dump.read_text())
+    assert found and found[1] == "PROCESS_SERVICE_CHECK_RESULT;hub;memory;2;" + OUTPUT.replace("\n", "\\n")
+    with pytest.raises(ValueError, match=r"encryption '14' is not done here"):
+        Nsca({"server": "x", "encryption": "14", "host": "h"})

@@ -1,0 +1,142 @@
+"""What a picture says of a history made by hand, number by number."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from memtriage import exhaustion, following
+from memtriage.report import bands, compose, inputs, verdict
+from memtriage.report.history import Event, Frame, Gap, History, Unusable
+from memtriage.state import Sample
+from memtriage.thinning import fitted
+
+HELD = {"leak": exhaustion.Cache(False)}
+
+
+def frame(minute: float, leaked: int, boot: str = "a", **more: int) -> Frame:
+    """A host of 1,000,000 kB; ``leaked`` pages in a cache."""
+    slab, anon, cache = leaked * 4 + 1000, 200_000, 100_000
+    free = 1_000_000 - slab - anon - cache - 10_000 - 20_000
+    row = {"total": 1_000_000, "available": free + 80_000, "p.free": free, "p.page_cache": cache, "p.shmem": 10_000, "p.anon": anon,
+           "p.slab_reclaimable": 0, "p.slab_unreclaimable": slab, "p.unaccounted": 20_000, "c.leak": leaked, "g.httpd": 45_000,
+           "n.httpd": 9, **more}
+    return Frame(1_700_000_000 + 60 * minute, boot, 90_000 + 60 * minute, row, {"httpd": 40_000}, HELD)
+
+
+def history(*frames: Frame, gaps: tuple[Gap, ...] = (), events: tuple[Event, ...] = ()) -> History:
+    return History("", 4096, frames, gaps, events, ())
+
+
+def test_every_byte_has_one_band() -> None:
+    found = bands.split(frame(0, 10_000), 4096)
+    kib = {"p.free": 629_000, "p.page_cache": 100_000, "p.shmem": 10_000, "p.unaccounted": 20_000, "c.leak": 40_000, "o.slab": 1000,
+           "g.httpd": 160_000, "o.anon": 40_000}
+    assert found == {key: size * 1024.0 for key, size in kib.items()}
+    assert sum(found.values()) == 1_000_000 * 1024
+
+
+def test_groups_that_count_pages_twice_are_scaled() -> None:
+    twice = frame(0, 0)._replace(anon={"httpd": 100_000})
+    found = bands.split(twice, 4096)
+    assert (found["g.httpd"], found["o.anon"]) == (200_000 * 1024.0, 0.0)
+
+
+def test_counters_that_overlap() -> None:
+    odd = frame(0, 0)
+    odd = odd._replace(row={**odd.row, "p.hugepages": 500_000, "p.unaccounted": -500_000})
+    found = bands.split(odd, 4096)
+    assert found["p.free"] == odd.row["p.free"] * 1024.0 and found["p.unaccounted"] == 0.0
+    assert sum(found.values()) == pytest.approx(1_000_000 * 1024)
+
+
+def test_the_culprit_its_growth_its_end_and_its_alarm() -> None:
+    picture = compose.picture(history(*(frame(minute, 300 * minute) for minute in range(360))))
+    assert picture.title == "slab cache 'leak' +420 MiB in 6.0 h"
+    assert [(band.key, band.culprit) for band in picture.bands[:1]] == [("c.leak", True)]
+    assert picture.cone is not None
+    assert (picture.cone.start, picture.cone.available) == (picture.times[-1], picture.available[-1])
+    left = picture.cone.available / (300 * 4096 / 60)
+    assert picture.cone.middle - picture.cone.start == pytest.approx(left, rel=0.01)
+    alarm, = picture.marks
+    assert alarm.kind == "alarm" and picture.times[60] < alarm.at < picture.times[-1]
+
+
+def test_before_a_kill() -> None:
+    frames = [frame(minute, 500 * minute) for minute in range(300)] + [frame(minute, 0) for minute in range(301, 400)]
+    at = frames[300].time
+    picture = compose.picture(history(*frames, events=(Event(at, "oom", "OOM kill: httpd"),)))
+    assert picture.title.startswith("slab cache 'leak' +") and picture.cone is None
+    assert picture.verdict[0] == "Judged before the OOM kill: 147 MiB of 977 MiB were available."
+
+
+def test_nothing_to_blame() -> None:
+    picture = compose.picture(history(*(frame(minute, 100) for minute in range(100))))
+    assert picture.title == "No shortage of memory: 731 MiB of 977 MiB available"
+    assert picture.verdict == ["Nothing grows provenly; 75% can still be had."]
+    assert not any(band.culprit for band in picture.bands) and picture.cone is None and not picture.marks
+
+
+def test_a_gap_is_one_moment_of_nothing() -> None:
+    one, two = frame(0, 100), frame(60, 100)
+    picture = compose.picture(history(one, two, gaps=(Gap(one.time, two.time, False),)))
+    assert picture.times == [one.time, (one.time + two.time) / 2, two.time]
+    assert [value is None for value in picture.total] == [False, True, False]
+    for series in (picture.available, picture.swap_used, picture.psi_some, picture.psi_full, *(band.values for band in picture.bands)):
+        assert series[1] is None
+
+
+def test_pressure_is_not_reckoned_across_a_boot() -> None:
+    frames = [frame(0, 0, psi_some=0, psi_full=0), frame(1, 0, psi_some=6_000_000, psi_full=3_000_000),
+              frame(2, 0, "b", psi_some=1, psi_full=1)]
+    picture = compose.picture(history(*frames))
+    assert (picture.psi_some, picture.psi_full) == ([None, 10.0, None], [None, 5.0, None])
+
+
+def test_moments_without_explain() -> None:
+    picture = compose.picture(history(*(frame(minute, 300 * minute) for minute in range(360))), moments=True)
+    last = picture.moments[-1]
+    assert last.index == 359
+    assert (last.rows[0].words, last.rows[0].culprit) == ("slab cache 'leak'", True)
+    assert sum(row.size for row in last.rows) == pytest.approx(1_000_000 * 1024, rel=0.01)
+
+
+def test_hostile_words() -> None:
+    picture = compose.picture(history(frame(0, 0)), "ho|st\n<b>", None)
+    assert picture.host == "ho?st??b?"
+
+
+def test_a_part_as_the_culprit_is_a_band_of_its_own() -> None:
+    for key in ("p.anon", "p.slab_unreclaimable", "p.shmem"):
+        found = bands.split(frame(0, 10_000), 4096, key)
+        assert found[key] == frame(0, 10_000).row[key] * 1024.0 and sum(found.values()) == 1_000_000 * 1024
+
+
+def test_a_state_file(tmp_path: Path) -> None:
+    samples = [Sample("a", 1000.0 + 300 * at, dict(frame(at, 0).row)) for at in range(10)]
+    samples += [Sample("b", 500.0 + 300 * at, dict(frame(at, 0).row)) for at in range(10)]
+    path = tmp_path / "memory.json"
+    path.write_bytes(fitted(following.NAME, samples, samples[-1])[0])
+    os.utime(path, (1_700_100_000, 1_700_100_000))
+    picture = compose.picture(inputs.read([str(path)]))
+    assert picture.times[-1] == 1_700_100_000 and len(picture.times) == 21 and picture.total[10] is None
+    assert [mark.kind for mark in picture.marks] == ["boot"]
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b'{"format":1,"name":"memory"', "not whole"), (json.dumps({"format": 1, "name": "other", "keys": [], "boots": [], "rows": []},
+                                                               separators=(",", ":")).encode(), "not one of memory"),
+    (b'{"format":1,"name":"memory","keys":[],"boots":[],"rows":[]}', "no sample in it")])
+def test_odd_state_files(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "memory.json").write_bytes(data)
+    with pytest.raises(Unusable, match=words):
+        inputs.read([str(tmp_path / "memory.json")])
+
+
+def test_rules_are_those_of_the_checks_for_a_long_history() -> None:
+    long = history(*(frame(minute, 100) for minute in range(0, 2000, 10)))
+    assert verdict.rules(long, 199) == exhaustion.Rules(4 * 3600.0, 3600.0, 6)
+    assert verdict.rules(long, 6).window == 3600.0

@@ -1,0 +1,109 @@
+"""The drawn picture, pixel by pixel where it matters; the same every time; nothing in it that points outside."""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zlib
+from xml.etree import ElementTree
+
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from matplotlib import image
+
+from memtriage.report import figure
+from memtriage.report.picture import Band, Cone, Mark, Picture
+
+GIB = 1024.0**3
+CULPRIT = (0xB3, 0x00, 0x1B)
+
+
+def picture(**more: object) -> Picture:
+    """A leak over 200 minutes, nothing known from the 80th to the 119th."""
+    times = [1_770_000_000.0 + 60 * at for at in (*range(80), 99.5, *range(120, 200))]
+    known = [at != 80 for at in range(161)]
+    leak = [(0.3 + 2.5 * at / 160) * GIB if known[at] else None for at in range(161)]
+    steady = [3 * GIB if one else None for one in known]
+    free = [5 * GIB - value if value is not None else None for value in leak]
+    total = [8 * GIB if one else None for one in known]
+    bands = [Band("c.leak", "slab cache 'leak'", leak, True), Band("g.httpd", "process group 'httpd'", steady),
+             Band("p.free", "free", free)]
+    found = Picture("hub", "slab cache 'leak' +2.50 GiB in 3.3 h", ["Memory will be gone in 1.0 h (50 min to 75 min)."], times, bands,
+                    total, free, [None] * 161, [None] * 161, [None] * 161, [], None, [], [])
+    return found._replace(**more)
+
+
+def pixels(data: bytes) -> list[list[tuple[int, int, int]]]:
+    rows = image.imread(io.BytesIO(data), format="png")
+    return [[tuple(round(float(value) * 255) for value in cell[:3]) for cell in row] for row in rows]  # type: ignore[misc]
+
+
+def test_the_gap_is_empty_and_the_culprit_alone_is_strong() -> None:
+    rows = pixels(figure.render(picture(), "png", 600))
+    assert (len(rows), len(rows[0])) == (450, 600)
+    low = next(y for y in range(449, 0, -1) if rows[y].count(CULPRIT) > 50)
+    row = rows[low - 4]
+    strong = [x for x, colour in enumerate(row) if colour == CULPRIT]
+    hole = [x for x in range(strong[0], strong[-1]) if row[x] == (255, 255, 255)]
+    # From 79 to 120 of 199 minutes, give or take the edges' smoothing.
+    share = (strong[-1] - strong[0]) / 199
+    assert abs(hole[0] - strong[0] - 79 * share) < 3 and abs(hole[-1] - strong[0] - 120 * share) < 3
+    middle = (hole[0] + hole[-1]) // 2
+    column = {rows[y][middle - 12] for y in range(100, low - 4)}
+    assert column == {(255, 255, 255)}
+    dark = min(sum(colour) for band, colour in ((None, CULPRIT),))
+    for colour in figure.MUTED + tuple(figure.KNOWN.values()):
+        assert sum(int(colour[at : at + 2], 16) for at in (1, 3, 5)) > 2 * dark, "a band as dark as the culprit in grey print"
+
+
+def test_neighbours_differ_in_lightness() -> None:
+    greys = [sum(share * int(colour[at : at + 2], 16) for share, at in ((0.3, 1), (0.59, 3), (0.11, 5))) for colour in figure.MUTED]
+    assert all(abs(one - two) > 15 for one, two in zip(greys, greys[1:] + greys[:1]))
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_the_same_every_time(kind: str) -> None:
+    assert figure.render(picture(), kind) == figure.render(picture(), kind)
+
+
+def test_an_svg_points_nowhere() -> None:
+    marks = [Mark(1_770_003_000.0, "oom", "OOM kill: httpd"), Mark(1_770_009_000.0, "boot", "reboot")]
+    data = figure.render(picture(marks=marks), "svg").decode()
+    ElementTree.fromstring(data)
+    outside = set(re.findall(r"[a-z]+://[^\"' <>]+", data)) - {"http://www.w3.org/2000/svg", "http://www.w3.org/1999/xlink"}
+    assert not outside and "<!DOCTYPE" not in data and "<image" not in data
+    assert set(re.findall(r'(?:href|src)="([^#][^"]*)"', data)) == set()
+
+
+def test_a_png_says_nothing_of_time_or_place() -> None:
+    data = figure.render(picture(), "png", 300)
+    words, at = {}, 8
+    while at < len(data):
+        size, = struct.unpack(">I", data[at : at + 4])
+        if data[at + 4 : at + 8] == b"tEXt":
+            key, _, value = data[at + 8 : at + 8 + size].partition(b"\0")
+            words[key] = value
+        assert zlib.crc32(data[at + 4 : at + 8 + size]) == struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0]
+        at += 12 + size
+    assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
+
+
+def test_odd_pictures_are_drawn() -> None:
+    base = picture()
+    last = base.times[-1]
+    for more in (
+        {"times": base.times[:1], "bands": [band._replace(values=band.values[:1]) for band in base.bands], "total": base.total[:1],
+         "available": base.available[:1], "swap_used": [None], "psi_some": [None], "psi_full": [None]},
+        {"bands": [], "title": ""},
+        {"total": [None] * 161, "available": [None] * 161,
+         "bands": [band._replace(values=[None] * 161) for band in base.bands]},
+        {"cone": Cone(last, GIB, last + 1, last + 10, None), "psi_some": [50.0] * 161, "psi_full": [9.0] * 161, "swap_used": [GIB] * 161},
+        {"cone": Cone(last, GIB, last + 1e7, last + 1e8, 1e12), "title": "long " * 60, "host": "h" * 60},
+        {"marks": [Mark(base.times[at], kind, "words that are long enough")
+                   for at in range(0, 80, 4) for kind in ("oom", "alarm", "boot")]},
+        {"bands": [Band(f"g.{at}", "$x_{1}$ \\frac & <b>", [GIB / 10] * 161) for at in range(20)]},
+    ):
+        assert len(figure.render(picture(**more), "png", 400)) > 1000

@@ -1,0 +1,194 @@
+"""Recordings of any length: what is looked at is what is there, peaks and kills are never missed, damage and gaps are told."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from memtriage.procfs import meminfo
+from memtriage.recording import FIRST, Recording, Ring
+from memtriage.report import compose, inputs, recordings, skim
+from memtriage.report.history import Unusable
+from memtriage.report.picture import Mark
+from tests.bench import bench_plot
+from tests.recording.made import Author
+
+MEMINFO = """MemTotal:       1000000 kB
+MemFree:  {free:14d} kB
+MemAvailable: {available:10d} kB
+Buffers:              0 kB
+Cached:          100000 kB
+SwapCached:           0 kB
+SwapTotal:       200000 kB
+SwapFree:        150000 kB
+AnonPages:       200000 kB
+Shmem:            10000 kB
+Slab:             60000 kB
+SReclaimable:     10000 kB
+SUnreclaim:       50000 kB
+"""
+BOOT = b"11111111-2222-3333-4444-555555555555\n"
+OTHER = b"aaaaaaaa-2222-3333-4444-555555555555\n"
+
+
+def sample(free: int = 500_000, boot: bytes = BOOT, kills: int = 0, log: bytes = b"", waited: int = 0) -> dict[str, bytes]:
+    pressure = b"some avg10=0.00 avg60=0.00 avg300=0.00 total=%d\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=%d\n" % (waited, waited // 2)
+    return {"meminfo": MEMINFO.format(free=free, available=free + 50_000).encode(), "sys/kernel/random/boot_id": boot, "kmsg": log,
+            "vmstat": b"pgscan_kswapd 5\noom_kill %d\n" % kills, "pressure/memory": pressure,
+            "slabinfo": b"slabinfo - version: 2.1\nkmalloc-512 1 1 512 8 1 : tunables 0 0 0 : slabdata 2000 2000 0\n"}
+
+
+def author(path: Path, size: int = 4 * 1024 * 1024) -> Author:
+    return Author(Ring.open(str(path), size))
+
+
+def check(path: Path) -> None:
+    """Every number that was skimmed is that of the record unpacked as a whole."""
+    _, found = skim.skim(str(path))
+    with Recording(str(path)) as recording:
+        assert list(found.seq) == [entry.head.seq for entry in recording.entries]
+        for place, entry in enumerate(recording.entries):
+            info = meminfo.parse(recording.content(entry).sources["meminfo"].data or b"")
+            assert found.available[place] in (-1, (info.get("MemAvailable") or 0) // 1024)
+            assert found.free[place] in (-1, (info.get("MemFree") or 0) // 1024)
+            assert (found.real[place], found.boot[place], found.base[place]) == (entry.head.real_ns, entry.head.boot_ns, entry.head.base)
+        assert sum(value < 0 for value in found.free) * 4 <= len(found.free)
+
+
+@pytest.mark.parametrize("samples", [1, 3, 70, 700])
+def test_what_is_skimmed_is_what_is_recorded(tmp_path: Path, samples: int) -> None:
+    """With 700 the ring has gone round."""
+    made = author(tmp_path / "r", 512 * 1024)
+    chance = random.Random(samples)
+    for _ in range(samples):
+        made.write(more=sample(chance.choice((7, 99_999, 500_000, 500_001, 812_345))))
+    made.ring.close()
+    check(tmp_path / "r")
+
+
+def test_damage_costs_what_it_hit(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    first = made.seq
+    for number in range(200):
+        made.write(more=sample(500_000 - number))
+    made.ring.close()
+    chance = random.Random(5)
+    with open(tmp_path / "r", "r+b") as handle:
+        for _ in range(12):
+            handle.seek(chance.randrange(4096, 900_000))
+            handle.write(bytes(chance.randrange(256) for _ in range(200)))
+    history = inputs.read([str(tmp_path / "r")])
+    assert 20 < len(history.frames) < 200
+    for frame in history.frames:
+        assert frame.row["p.free"] == 500_000 - round(frame.time - 1_700_000_000 - first)
+    assert compose.picture(history).total.count(None) >= 1
+
+
+def test_frames_gaps_kills_and_starts(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    for number in range(20):
+        made.write(more=sample(500_000 - 1000 * number, waited=100_000 * number))
+    made.seq += 30  # lost
+    killed = b"4,1,1,-;Out of memory: Killed process 7 (httpd) total-vm:900kB, anon-rss:20480kB, file-rss:0kB, shmem-rss:0kB, UID:0\n"
+    for number in range(10):
+        made.write(more=sample(300_000, kills=number > 4, log=killed if number == 5 else b""))
+    made.flags = FIRST
+    start = 1_700_000_000 + made.seq + 600
+    for number in range(10):
+        made.write((start + number) * 10**9, (50 + number) * 10**9, more=sample(900_000, OTHER))
+    made.ring.close()
+    history = inputs.read([str(tmp_path / "r")])
+    picture = compose.picture(history, "hub")
+    assert len(history.frames) == 40 and len(picture.times) == 42
+    holes = [place for place, total in enumerate(picture.total) if total is None]
+    assert holes == [20, 31] and [gap.booted for gap in history.gaps] == [False, True]
+    assert all(band.values[hole] is None for band in picture.bands for hole in holes)
+    killed_at = picture.times[26]
+    assert [mark for mark in picture.marks if mark.kind != "alarm"] == [
+        Mark(killed_at, "oom", "OOM kill: httpd, 20 MiB"), Mark(float(start), "boot", "reboot")]
+    assert picture.psi_some[:3] == [None, pytest.approx(10.0), pytest.approx(10.0)]
+    assert picture.psi_full[1] == pytest.approx(5.0) and picture.psi_some[21] is None
+    assert picture.swap_used[0] == 50_000 * 1024
+    assert "30 of 70 samples are missing, in 2 gaps; those wider than a line are drawn" in picture.notes
+    for place, total in enumerate(picture.total):
+        if total is not None:
+            assert sum(band.values[place] or 0 for band in picture.bands) == pytest.approx(1_000_000 * 1024)
+
+
+def test_a_peak_among_thousands_is_shown(tmp_path: Path) -> None:
+    path = str(tmp_path / "r")
+    spike = bench_plot.make(path, 1600, 2)
+    history = inputs.read([path])
+    assert len(history.frames) < 1400
+    lowest = min(history.frames, key=lambda frame: frame.row["p.free"])
+    assert (lowest.time, lowest.row["p.free"]) == (spike, 60_000)
+    kill, = [event for event in history.events if event.at == spike]
+    assert (kill.kind, kill.words) == ("oom", "OOM kill: httpd, 5 MiB")
+    picture = compose.picture(history)
+    assert [band.key for band in picture.bands if band.culprit] == ["c.nfsd4_stateids"]
+
+
+def test_one_that_is_being_written(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    counts = []
+    for number in range(3):
+        made.write(more=sample(500_000 - number))
+        counts.append(len(inputs.read([str(tmp_path / "r")]).frames))
+    assert counts == [1, 2, 3]
+
+
+def test_several_of_one_host(tmp_path: Path) -> None:
+    for name, start in (("b", 1_700_001_000), ("a", 1_700_000_000)):
+        made = author(tmp_path / name)
+        for number in range(10):
+            made.write((start + number) * 10**9, (start - 1_600_000_000 + number) * 10**9, more=sample())
+        made.ring.close()
+    history = inputs.read([str(tmp_path / "b"), str(tmp_path / "a"), str(tmp_path / "b")])
+    assert len(history.frames) == 20
+    assert [(gap.start, gap.end) for gap in history.gaps] == [(1_700_000_009.0, 1_700_001_000.0)]
+    part = inputs.read([str(tmp_path / "a"), str(tmp_path / "b")][:1], 1_700_000_003.0, 1_700_000_004.0)
+    assert [frame.time for frame in part.frames] == [1_700_000_003.0, 1_700_000_004.0]
+
+
+def test_slabinfo_that_was_late_once_is_not_zero(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    for number in range(9):
+        one = sample()
+        if number == 4:
+            one["slabinfo"] = b""
+        made.write(more=one)
+    picture = compose.picture(inputs.read([str(tmp_path / "r")]))
+    assert [band.values[4] for band in picture.bands] == [None] * len(picture.bands)
+    assert picture.total[4] is not None and picture.available[4] is not None
+    assert any("1 of 9 moments" in note for note in picture.notes)
+
+
+def test_the_ledger_of_explain(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    for number in range(12):
+        made.write(more=sample(500_000 - number))
+    moments = compose.picture(inputs.read([str(tmp_path / "r")]), moments=True).moments
+    assert [moment.index for moment in moments] == list(range(12))
+    assert moments[0].verdict[0] == "Out of memory? No: 537 MiB of 977 MiB can still be had, 55.0%."
+    assert sum(row.size for row in moments[0].rows if not row.words.startswith(" ")) == pytest.approx(1_000_000 * 1024, rel=0.02)
+
+
+def test_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "empty").write_bytes(b"")
+    (tmp_path / "zeros").write_bytes(bytes(1 << 20))
+    author(tmp_path / "fresh").ring.close()
+    os.mkfifo(tmp_path / "pipe")
+    for name, words in (("empty", "empty"), ("zeros", "not a recording"), ("fresh", "no sample in this recording yet"),
+                        ("none", "No such file"), (".", "Is a directory"), ("pipe", "Illegal seek")):
+        with pytest.raises(Unusable, match=words):
+            inputs.read([str(tmp_path / name)])
+
+
+def test_without_meminfo(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    made.write(more={"meminfo": b""})
+    with pytest.raises(Unusable, match="meminfo is missing"):
+        recordings.read(str(tmp_path / "r"))
