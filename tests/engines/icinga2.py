@@ -193,7 +193,7 @@ class Icinga:
     def mail(self, name: str) -> str:
         """The notification sent for a service."""
         path = self.node.folder / "mail" / name
-        return until(f"the notification of {name}", lambda: path.read_text() if path.exists() else None, 30, self.server.trouble)
+        return until(f"the notification of {name}", lambda: path.read_text() if path.exists() else None, alive=self.server.trouble)
 
 
 def opened_here(request: urllib.request.Request) -> Any:

@@ -41,9 +41,6 @@ class Wire(NamedTuple):
     master: str
     agent: str
 
-    def cut(self, down: bool) -> None:
-        done(["ip", "-n", self.agent, "link", "set", "wire", "down" if down else "up"])
-
 
 @contextmanager
 def wire() -> Iterator[Wire]:

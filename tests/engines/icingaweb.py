@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import socket
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -204,15 +202,6 @@ for (const box of document.querySelectorAll(within)) {
 }
 return false;
 """
-
-
-def ready(port: int, path: str) -> bool:
-    """Whether a page answers with success."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=foreground.SLOW) as answer:
-            return bool(answer.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
 
 
 def node(folder: Path, name: str, plugins: Path, writer: str) -> Node:

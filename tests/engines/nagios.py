@@ -185,7 +185,7 @@ class Nagios:
     def mail(self, name: str) -> str:
         """The notification sent for a service."""
         path = self.folder / "mail" / name
-        return until(f"the notification of {name}", lambda: path.read_text() if path.exists() and path.stat().st_size else None, 30)
+        return until(f"the notification of {name}", lambda: path.read_text() if path.exists() and path.stat().st_size else None)
 
 
 @contextmanager
