@@ -130,8 +130,8 @@ class Recorder(nagiosplugin.Resource):
         for hole in sorted(self.gaps, key=lambda hole: -hole.seconds)[:5]:
             if hole.restart or hole.lost or hole.seconds > 1.5 * max(hole.after.interval_ms, hole.before.interval_ms) / 1000:
                 ago = (self.newest.boot_ns - hole.before.boot_ns) / 1e9
-                when = f", {duration(ago)} before the newest" if ago >= 0 else ""
-                why = "recorder started anew" if hole.restart else f"{hole.lost} samples lost"
+                when = f", {duration(ago)} before the newest" if ago >= 1 else ", up to the newest" if ago >= 0 else ""
+                why = "recorder started anew" if hole.restart else f"{hole.lost} samples lost" if hole.lost else "the next one late"
                 lines.append(f"Gap of {hole.seconds:.1f} s{when}: {why}")
         return lines
 

@@ -117,7 +117,7 @@ class Processes(nagiosplugin.Resource):
         noun = "process" if count.procs == 1 else "processes"
         words = f"{count.procs} {noun} {processes.Filter.of(self.args).words}".rstrip()
         if count.procs:
-            words += f", {count.threads} threads, RSS {size(count.rss)}"
+            words += f", {count.threads} thread{'s' * (count.threads != 1)}, RSS {size(count.rss)}"
             words += f" (mean {size(count.rss / count.procs)}, largest {size(count.rss_max)})"
         if chosen == "age" and count.procs:
             words += f", age {duration(min(count.ages))} to {duration(max(count.ages))}"
