@@ -22,12 +22,12 @@ TREE = FIXTURES / "c-unreclaimable-slab"
 class Run:
     """A recorder with its speaker."""
 
-    def __init__(self, folder: Path, services: str, *options: str, kind: str = "file") -> None:
+    def __init__(self, folder: Path, services: str, *options: str, kind: str = "file", section: str = "") -> None:
         self.folder = folder
         self.out = folder / "out"
         self.out.touch()
         self.config = folder / "passive.conf"
-        self.config.write_text(f"[file]\npath = {self.out}\nhost = hub\n[speak]\nevery = 0.3s\nheartbeat = 1s\n"
+        self.config.write_text(f"[file]\npath = {self.out}\nhost = hub\n{section}[speak]\nevery = 0.3s\nheartbeat = 1s\n"
                                f"state_dir = {folder}/state\n[services]\n{services}")
         self.config.chmod(0o600)
         self.process = subprocess.Popen(
