@@ -1,6 +1,6 @@
 """Who still speaks when memory is gone: check_nrpe from outside, and the recorder's passive results, to a real Icinga 2, in one run.
 
-    python tests/guest/passive.py [--runs N] [--seconds N] [--disk hdd] [--keep]
+    python tests/guest/passive.py [--runs N] [--seconds N] [--disk hdd]
 
 Prints a table as docs/passive.md has it. Leaves with 1 where a result came late or without the culprit. Needs Icinga 2 and check_nrpe here.
 """
@@ -101,7 +101,7 @@ class Watch:
             thread.join(70)
 
 
-def one(seconds: int, disk: str, keep: bool, folder: Path) -> tuple[list[dict[str, Any]], Watch]:
+def one(seconds: int, disk: str, folder: Path) -> tuple[list[dict[str, Any]], Watch]:
     """One boot: what the guest said, and what was seen from outside."""
     node = icinga2.Node(folder / "icinga", icinga2.MASTER, Path("/usr/lib/nagios/plugins"))
     node.watch()
@@ -115,7 +115,7 @@ def one(seconds: int, disk: str, keep: bool, folder: Path) -> tuple[list[dict[st
         running.up()
         watch = Watch(running, port)
         try:
-            result = guest.run("speaks.py", str(seconds), str(node.port), "1" if keep else "0", disk=disk, swap=300, limit=seconds + 600,
+            result = guest.run("speaks.py", str(seconds), str(node.port), disk=disk, swap=300, limit=seconds + 600,
                                network=network, files=(authority,))
         finally:
             watch.end()
@@ -174,7 +174,6 @@ def main() -> int:
     reader.add_argument("--runs", type=int, default=3)
     reader.add_argument("--seconds", type=int, default=90)
     reader.add_argument("--disk", choices=sorted(guest.DISKS), default="hdd")
-    reader.add_argument("--keep", action="store_true")
     reader.add_argument("--out", default="guest-passive.jsonl")
     args = reader.parse_args()
     if guest.missing():
@@ -186,7 +185,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="memtriage-passive-") as name:
             folder = Path(name)
             folder.chmod(0o755)
-            rows, watch = one(args.seconds, args.disk, args.keep, folder)
+            rows, watch = one(args.seconds, args.disk, folder)
             shares = levels(folder / "recording")
         with open(args.out, "a", encoding="utf-8") as out:
             out.write(json.dumps({"run": run, "rows": rows, "seen": watch.seen, "asked": watch.asked, "shares": shares}) + "\n")

@@ -1,6 +1,6 @@
 """Runs in the guest: NRPE, a recorder that delivers passive results, then swap thrash, then a real OOM kill. Prints JSON, an object a line.
 
-    speaks.py SECONDS PORT KEEP     of thrash; of Icinga's API at 10.0.2.2; whether to keep NRPE and Python's files in memory
+    speaks.py SECONDS PORT     of thrash; of Icinga's API at 10.0.2.2
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def network() -> None:
     subprocess.run(["mount", "--bind", "/run/hosts", "/etc/hosts"], check=True, timeout=30)
 
 
-def main(seconds: int, port: int, keep: bool) -> None:
+def main(seconds: int, port: int) -> None:
     network()
     subprocess.run(["mkswap", "/dev/vdd"], check=True, capture_output=True, timeout=60)
     subprocess.run(["swapon", "/dev/vdd"], check=True, timeout=60)
@@ -68,10 +68,10 @@ def main(seconds: int, port: int, keep: bool) -> None:
     with open("/scratch/recorder.log", "wb") as log:
         recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", "/scratch/recording", "--size", "16MiB",
                                      "--interval", "1", "--fast-interval", "1", "--passive", "icinga2", "--passive-config",
-                                     "/run/passive.conf", *(["--keep-runnable"] if keep else [])], stderr=log)
+                                     "/run/passive.conf"], stderr=log)
     time.sleep(40)
     say(what="thrash", at=time.time(), available=meminfo("MemAvailable"))
-    workers = [spawn(churn, meminfo("MemTotal") * 5 // 4)]
+    workers = [spawn(churn, meminfo("MemTotal") * 5 // 8) for _ in range(2)]
     time.sleep(seconds)
     say(what="calm", at=time.time(), available=meminfo("MemAvailable"))
     end(workers)
@@ -97,4 +97,4 @@ def main(seconds: int, port: int, keep: bool) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "1")
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -64,7 +64,6 @@ def options(parser: argparse.ArgumentParser) -> None:
         help="also ask the checks and deliver their results, unasked, in this way")
     add("--passive-config", metavar="FILE", default="/etc/memtriage/passive.conf",
         help="where to, and with which secret; its owner's alone (default: /etc/memtriage/passive.conf)")
-    add("--keep-runnable", action="store_true", help="keep what a check needs to start in memory: its code, Python, NRPE")
     add("--no-lock", action="store_true", help="do not lock memory")
     add("--no-priority", action="store_true", help="leave nice, scheduler, I/O priority and oom_score_adj as they are")
     add("--samples", metavar="N", type=int, default=0, help="end after N samples")
@@ -103,7 +102,6 @@ def _record(args: argparse.Namespace) -> int:
     except OSError as error:
         raise Failure(f"{error.filename or args.output}: {error.strerror}") from None
     publisher = _publisher(args, say)
-    kept = _runnable(say) if args.keep_runnable else []
     keeper = _speaker(args, [held, ring.handle], say)
     try:
         slab = Slab(args.procfs, publisher.write if publisher else None)
@@ -120,7 +118,6 @@ def _record(args: argparse.Namespace) -> int:
         say(text)
     recorder.run()
     done = recorder.close()
-    del kept  # held until here
     if keeper:
         from memtriage.passive import keeper as passive  # noqa: PLC0415 - loaded already
 
@@ -131,29 +128,6 @@ def _record(args: argparse.Namespace) -> int:
     if not done:
         raise Failure(f"{args.output}: {recorder.writer.problem or 'the disk does not answer'}: the last samples are not written")
     return 0
-
-
-def _runnable(say: Callable[[str], None]) -> list[object]:
-    """Files of the checks, mapped; :meth:`Recorder.warm` locks them with everything else."""
-    from memtriage.recorder import guard  # noqa: PLC0415 - reading a recording needs none of it
-
-    told, tell = os.pipe()
-    child = os.fork()
-    if not child:
-        try:
-            from memtriage.passive import runnable  # noqa: PLC0415 - in the other process, as it loads every check
-
-            with os.fdopen(tell, "wb") as pipe:
-                pipe.write(b"\0".join(os.fsencode(path) for path in runnable.needed()))
-        finally:
-            os._exit(0)
-    os.close(tell)
-    with os.fdopen(told, "rb") as pipe:
-        paths = [os.fsdecode(path) for path in pipe.read().split(b"\0") if path]
-    os.waitpid(child, 0)
-    held, size = guard.hold(paths)
-    say(f"kept runnable: {len(held)} files, {size >> 20} MiB")
-    return [held]
 
 
 def _speaker(args: argparse.Namespace, handles: list[int], say: Callable[[str], None]) -> int:

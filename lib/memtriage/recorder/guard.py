@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import mmap
 import os
 import resource
 
@@ -78,28 +77,6 @@ def lock_memory(whole: bool = False) -> str:
             return f"yes ({words})"
         why = ctypes.get_errno()
     return f"no: {os.strerror(why)} (needs CAP_IPC_LOCK or a larger RLIMIT_MEMLOCK)"
-
-
-def hold(paths: list[str]) -> tuple[list[mmap.mmap], int]:
-    """Maps files and reads each of their pages once, so that :func:`lock_memory` keeps them in the page cache.
-
-    Returns the mappings, which must be kept, and their bytes. A file that cannot be mapped is left out.
-    """
-    held, size = [], 0
-    for path in paths:
-        try:
-            handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                view = mmap.mmap(handle, 0, mmap.MAP_SHARED, mmap.PROT_READ)
-            finally:
-                os.close(handle)
-        except (OSError, ValueError):
-            continue
-        for offset in range(0, len(view), mmap.PAGESIZE):
-            view[offset]
-        held.append(view)
-        size += len(view)
-    return held, size
 
 
 _OOM = "/proc/self/oom_score_adj"
