@@ -225,8 +225,11 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
-        folder: Path | None = None) -> Result:
-    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike."""
+        folder: Path | None = None, machine: str = "q35") -> Result:
+    """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
+
+    ``machine`` is QEMU's, with options: ``q35,hpet=off`` for a guest that its real-time clock wakes.
+    """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
     share.mkdir()
@@ -250,19 +253,19 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
             drives += ["-drive", f"if=virtio,format=raw,file={path},cache=unsafe{more}{DISKS[disk]}"]
     said = work / "said"
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
-    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", "q35", "-m", str(memory), "-smp",
+    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", machine, "-m", str(memory), "-smp",
                str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
                "-serial", f"file:{work / 'console'}",
                "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509
+                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as guest:  # noqa: PLW1509
         try:
-            error = machine.communicate(timeout=limit)[1]
+            error = guest.communicate(timeout=limit)[1]
         except subprocess.TimeoutExpired:
             error = f"out of time: ended after {limit:.0f} s".encode()
         finally:
-            machine.kill()  # whatever happened, no guest is left
+            guest.kill()  # whatever happened, no guest is left
     text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
     console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
     code = re.search(r"^exit (\d+)$", text, re.MULTILINE)
