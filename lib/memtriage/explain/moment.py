@@ -41,7 +41,7 @@ def tree(path: str, moment: float | None, folder: str) -> tuple[str, str, list[R
 
 
 def _past(recording: Recording, chosen: Sample) -> list[Remembered]:
-    entries = [entry for entry in recording.entries if chosen.time - BEFORE <= entry.head.real_ns / 1e9 <= chosen.time]
+    entries = recording.last(BEFORE, chosen)
     step = max(1, len(entries) // MOST)
     found = []
     for sample in recording.samples_of(entries[::-step][::-1]):
