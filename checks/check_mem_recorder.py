@@ -23,6 +23,7 @@ try:
 
     gc.disable()  # a run this short frees nothing: 2 ms
     import os
+    import time
 
     import nagiosplugin
 
@@ -72,6 +73,7 @@ class Recorder(nagiosplugin.Resource):
             if not entries:
                 raise Unreadable(f"{self.path}: no sample in it")
             self.newest = newest = entries[-1].head
+            heads = [entry.head for entry in recording.last(HOUR)]
             self.last = None
             for entry in reversed(entries[-64:]):
                 try:
@@ -87,8 +89,16 @@ class Recorder(nagiosplugin.Resource):
         source = self.last.content.sources.get("sys/kernel/random/boot_id")
         self.same_boot = source is not None and (source.data or b"").strip() == self.boot.encode()
         self.age = self.up - newest.boot_ns / 1e9 if self.same_boot else self.up
-        heads = [entry.head for entry in entries if (newest.real_ns - entry.head.real_ns) / 1e9 <= HOUR]
+        self.age -= self.asleep() if self.same_boot else 0
         self.gaps = [gap(before, after) for before, after in zip(heads, heads[1:])]
+
+    def asleep(self):
+        """Seconds since the newest sample in which the host was suspended, and the recorder with it; a captured tree does not tell."""
+        word = self.last.note("monotonic_us", "sample") or ""
+        if os.path.abspath(self.args["procfs"]) != "/proc" or not word.isdigit() or len(word) > 18:
+            return 0.0
+        ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+        return max(0.0, ahead - (self.last.head.boot_ns / 1e9 - int(word) / 1e6))
 
     def probe(self):
         if self.age < -60:

@@ -71,3 +71,14 @@ def test_what_the_unit_leaves_it_is_enough(tmp_path: Path) -> None:
     assert sample.note("priority") == "nice -20, I/O best effort 0, SCHED_FIFO 1"
     assert all(sample.content.sources[name].data is not None for name in ("slabinfo", "kmsg", "meminfo"))
     assert sample.content.processes[os.getpid()].cmdline
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="no systemd-analyze(1) here")
+def test_systemd_understands_the_drop_in_for_passive_results(tmp_path: Path) -> None:
+    copy = tmp_path / UNIT.name
+    (tmp_path / (UNIT.name + ".d")).mkdir()
+    for source, to in ((UNIT, copy), (UNIT.parent / "memtriage-record-passive.conf", tmp_path / (UNIT.name + ".d") / "passive.conf")):
+        to.write_text(source.read_text().replace("/usr/local/bin/memtriage", "/bin/true"))
+    done = subprocess.run(["systemd-analyze", "verify", str(copy)], capture_output=True, text=True, timeout=60, check=False,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{tmp_path}:"})
+    assert done.returncode == 0 and UNIT.name not in done.stderr, done.stderr

@@ -231,7 +231,8 @@ def test_sudoers_escapes_what_sudo_reads_as_something_else() -> None:
 
 
 def test_the_packaged_unit_is_what_the_command_prints() -> None:
-    assert config("systemd") == (ROOT / "packaging" / "memtriage-record.service").read_text()
+    unit, drop_in = ((ROOT / "packaging" / name).read_text() for name in ("memtriage-record.service", "memtriage-record-passive.conf"))
+    assert config("systemd") == unit and config("systemd", "--passive") == unit + "\n" + drop_in
     text = config("systemd", "--prefix", "/usr", "--user", "icinga", "--group", "icingas")
     assert "\nExecStart=/usr/bin/memtriage record" in text and "\nGroup=icingas\n" in text
 

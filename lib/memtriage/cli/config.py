@@ -80,7 +80,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--template", metavar="NAME", type=_name, default="generic-service", help="nagios: what services use (default: generic-service)")
     add("--passive", action="store_true",
         help="icinga2, nagios: also what takes the results of memtriage record --passive: services that notice silence, an API user "
-             "with one permission")
+             "with one permission; systemd: also what the recorder's unit needs to send them")
     add("--notifications", action="store_true", help="icinga2: also a rule that sends mail")
 
 

@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 def _recorded(path: str, at: str | None, rules: exhaustion.Rules) -> answers.Answer:
     from memtriage.explain import moment  # noqa: PLC0415 - few ask for the past
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=moment.place()) as folder:
         proc, sysfs, past = moment.tree(path, None if at is None else moment.parse(at), folder)
         return answers.find(proc, sysfs, exact=False, given=past, rules=rules)
 

@@ -206,10 +206,7 @@ def _show(args: argparse.Namespace) -> int:
 
 
 def _chosen(recording: Recording, args: argparse.Namespace) -> Iterator[Sample]:
-    start = None
-    if args.since is not None and recording.entries:
-        start = recording.entries[-1].head.real_ns / 1e9 - args.since
-    yield from recording.samples(start)
+    yield from recording.samples_of(recording.entries if args.since is None else recording.last(args.since))
     while args.follow:
         time.sleep(0.2)
         fresh = recording.refresh()

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from memtriage import recorded
 from memtriage.procfs import files, loadavg, meminfo, pressure, slabinfo, sockstat, swaps, vmstat, zoneinfo
 from memtriage.procfs.pid import stat, statm
-from memtriage.recording import Recording, Sample, gap
+from memtriage.recording import Recording, Sample, gap, stepped
 from memtriage.wording import clean, line, share, signed, size
 
 SOURCES: dict[str, Any] = {
@@ -78,6 +78,9 @@ def _between(last: Sample | None, sample: Sample) -> Iterator[str]:
             yield f"{_clock(sample)} -- recorder started after {hole.seconds:.0f} s without"
         elif hole.lost or hole.seconds * 1000 > 1.5 * max(last.head.interval_ms, sample.head.interval_ms):
             yield f"{_clock(sample)} -- gap of {hole.seconds:.1f} s, samples lost: {hole.lost}"
+        step = stepped(last.head, sample.head)
+        if step:
+            yield f"{_clock(sample)} -- clock set {'ahead' if step > 0 else 'back'} by {abs(step):.1f} s"
     log = sample.content.sources.get("kmsg")
     for entry in (log.data or b"").split(b"\n") if log else ():
         if b"Killed process" in entry or b"oom-kill:" in entry:

@@ -76,7 +76,29 @@ DeviceAllow=/dev/kmsg r
 WantedBy=multi-user.target
 """
 
+PASSIVE = """\
+# For passive results, made by memtriage config systemd --passive. Copy to /etc/systemd/system/memtriage-record.service.d/passive.conf
+# The secret in /etc/memtriage/passive.conf (root, 0600) is handed over by systemd, readable by the service alone.
+
+[Unit]
+Wants=network-online.target
+After=network-online.target
+
+[Service]
+ExecStart=
+ExecStart=@PREFIX@/bin/memtriage record --publish /run/memtriage/slabinfo --passive icinga2 --passive-config ${CREDENTIALS_DIRECTORY}/passive.conf
+LoadCredential=passive.conf:/etc/memtriage/passive.conf
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+StateDirectory=memtriage
+StateDirectoryMode=0755
+MemoryMin=80M
+TasksMax=40
+"""
+
 
 def render(wanted: Wanted) -> dict[str, str]:
-    """``memtriage-record.service``."""
-    return {"memtriage-record.service": UNIT.replace("@PREFIX@", wanted.prefix).replace("@GROUP@", wanted.group)}
+    """``memtriage-record.service``, and for passive results a drop-in to it."""
+    files = {"memtriage-record.service": UNIT}
+    if wanted.passive:
+        files["memtriage-record-passive.conf"] = PASSIVE
+    return {name: text.replace("@PREFIX@", wanted.prefix).replace("@GROUP@", wanted.group) for name, text in files.items()}

@@ -148,7 +148,7 @@ class Recorder:
                     os.read(handle, 64)
                 else:
                     self.shortage.alarmed(events)
-        if every:
+        if every and self.taken:
             self.notify.send(b"WATCHDOG=1")
         return time.monotonic()
 

@@ -8,8 +8,8 @@ What the bytes mean is not known here: :mod:`memtriage.recorded` gives them to t
 """
 
 from memtriage.recording.payload import Content, Damaged, Process, Source
-from memtriage.recording.reader import FIRST, Gap, Recording, Sample, Unreadable, gap
+from memtriage.recording.reader import FIRST, Gap, Recording, Sample, Unreadable, apart, gap, stepped
 from memtriage.recording.ring import Busy, Refused, Ring, lock
 
 __all__ = ["FIRST", "Busy", "Content", "Damaged", "Gap", "Process", "Recording", "Refused", "Ring", "Sample", "Source", "Unreadable",
-           "gap", "lock"]
+           "apart", "gap", "lock", "stepped"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import zlib
 from collections.abc import Iterator
@@ -100,10 +101,11 @@ class Recording:
         if last is None:
             return self._all()
         found: list[Entry] = []
+        age = 0.0
         for entry in backwards(self.handle, self.file.name, self.file.size, last, 1_000_000):
+            age += apart(entry.head, found[-1].head) if found else 0.0
             found.append(entry)
-            old = last.head.boot_ns - entry.head.boot_ns > seconds * 1e9 or last.head.real_ns - entry.head.real_ns > seconds * 1e9
-            if (old and entry.head.kind == layout.KEY) or entry.head.boot_ns > last.head.boot_ns:
+            if (age > seconds and entry.head.kind == layout.KEY) or entry.head.boot_ns > last.head.boot_ns:
                 break
         return found[::-1]
 
@@ -168,6 +170,17 @@ class Recording:
             raise payload.Damaged("not as long as it says")
         return raw
 
+    def last(self, seconds: float, until: Sample | None = None) -> list[Entry]:
+        """The newest record, or that of ``until``, and those of so long before it, whatever happened to the wall clock meanwhile."""
+        entries = self.entries if until is None else [entry for entry in self.entries if entry.head.seq <= until.head.seq]
+        age, place = 0.0, max(0, len(entries) - 1)
+        while place > 0:
+            age += apart(entries[place - 1].head, entries[place].head)
+            if age > seconds:
+                break
+            place -= 1
+        return entries[place:]
+
     def samples(self, start: float | None = None, end: float | None = None) -> Iterator[Sample]:
         """The samples whose wall clock lies in ``start`` to ``end`` (seconds since 1970), oldest first; damaged ones are left out."""
         yield from self.samples_of([entry for entry in self.entries if (start is None or entry.head.real_ns >= start * 1e9)
@@ -182,13 +195,18 @@ class Recording:
                 continue
 
     def at(self, moment: float) -> Sample | None:
-        """The last sample that began at or before ``moment`` (seconds since 1970) and can be read."""
-        for entry in reversed(self.entries):
-            if entry.head.real_ns <= moment * 1e9:
-                try:
-                    return Sample(entry.head, self.content(entry))
-                except payload.Damaged:
-                    continue
+        """The sample that began last before ``moment`` (seconds since 1970), or at it, by the wall clock as it stood then, and can be read.
+
+        For ``math.inf`` the newest, which after a clock was set back is another one.
+        """
+        entries = self.entries
+        if moment != math.inf:
+            entries = sorted((entry for entry in entries if entry.head.real_ns <= moment * 1e9), key=lambda entry: entry.head.real_ns)
+        for entry in reversed(entries):
+            try:
+                return Sample(entry.head, self.content(entry))
+            except payload.Damaged:
+                continue
         return None
 
     def gaps(self, factor: float = 1.5) -> list[Gap]:
@@ -199,11 +217,28 @@ class Recording:
                 or one.seconds * 1000 > factor * max(one.after.interval_ms, one.before.interval_ms)]
 
 
-def gap(before: layout.Head, after: layout.Head) -> Gap:
-    """The distance of two samples that follow each other. Across a start of the recorder the host may have been booted: the wall clock."""
+def apart(before: layout.Head, after: layout.Head) -> float:
+    """Seconds between two samples that follow each other: by boot time, which no change of the wall clock moves and which goes on in sleep.
+
+    Across a start of the recorder the host may have been booted: there it is the wall clock.
+    """
     restart = bool(after.flags & FIRST) or after.boot_ns < before.boot_ns
     span = after.real_ns - before.real_ns if restart else after.boot_ns - before.boot_ns
-    return Gap(before, after, max(0.0, span / 1e9), 0 if restart else after.seq - before.seq - 1, restart)
+    return max(0.0, span / 1e9)
+
+
+def gap(before: layout.Head, after: layout.Head) -> Gap:
+    """What lies between two samples that follow each other."""
+    restart = bool(after.flags & FIRST) or after.boot_ns < before.boot_ns
+    return Gap(before, after, apart(before, after), 0 if restart else after.seq - before.seq - 1, restart)
+
+
+def stepped(before: layout.Head, after: layout.Head) -> float:
+    """Seconds that somebody set the wall clock ahead by (negative: back) between two samples of one run, beyond what slewing does."""
+    if bool(after.flags & FIRST) or after.boot_ns < before.boot_ns:
+        return 0.0
+    step = (after.real_ns - before.real_ns - (after.boot_ns - before.boot_ns)) / 1e9
+    return step if abs(step) > 1.0 else 0.0
 
 
 def file_head(handle: int, path: str) -> layout.FileHead:
