@@ -86,7 +86,8 @@ After=network-online.target
 
 [Service]
 ExecStart=
-ExecStart=@PREFIX@/bin/memtriage record --publish /run/memtriage/slabinfo --passive icinga2 --passive-config ${CREDENTIALS_DIRECTORY}/passive.conf
+ExecStart=@PREFIX@/bin/memtriage record --publish /run/memtriage/slabinfo --passive icinga2 \\
+  --passive-config ${CREDENTIALS_DIRECTORY}/passive.conf
 LoadCredential=passive.conf:/etc/memtriage/passive.conf
 RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
 StateDirectory=memtriage
