@@ -24,12 +24,12 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 sys.path.insert(0, str(ROOT / "lib"))
 
-from memtriage.simulate.libc import die_with_parent
+from memtriage.simulate.libc import die_with_parent  # noqa: E402 - of this checkout, installed or not
 
 LAB = Path(os.environ.get("MEMTRIAGE_GUEST") or os.path.join(tempfile.gettempdir(), "memtriage-guest"))
-PACKAGES = ("busybox-static", "bash", "dash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin", "mawk",
-            "base-files", "base-passwd", "findutils", "kmod", "netbase", "nfs-kernel-server", "python3-nagiosplugin", "python3-psutil",
-            "nagios-nrpe-server", "nagios-nrpe-plugin", "monitoring-plugins-basic", "monitoring-plugins-contrib")
+PACKAGES = ("busybox-static", "bash", "dash", "coreutils", "procps", "util-linux", "mount", "python3", "atop", "sysstat", "libc-bin",
+            "mawk", "base-files", "base-passwd", "findutils", "kmod", "netbase", "nfs-kernel-server", "python3-nagiosplugin",
+            "python3-psutil", "nagios-nrpe-server", "nagios-nrpe-plugin", "monitoring-plugins-basic", "monitoring-plugins-contrib")
 NEEDED = ("apt-get", "dpkg-deb", "mkfs.ext4", "debugfs", "cpio", "qemu-system-x86_64", "depmod", "modprobe")
 BOOT_MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic")
 MODULES = ("nfsd", "nfsv4")
@@ -38,6 +38,9 @@ LEFT_OUT = re.compile(r"^(perl|libperl|debconf|dpkg|adduser|passwd|tar|libsemana
                       "linux-image)")
 DISKS = {"fast": "", "ssd": ",throttling.iops-total=3000,throttling.bps-total=125000000",
          "hdd": ",throttling.iops-total=120,throttling.bps-total=60000000"}
+
+COUNTED = ("-accel", "tcg,thread=single", "-icount", "shift=2,sleep=on,align=off")
+"""A processor of 250 million instructions a second."""
 
 INIT = """#!/bin/busybox sh
 b=/bin/busybox
@@ -89,7 +92,8 @@ def call(*command: object, **more: object) -> str:
 
 def build() -> None:
     """Fetches packages, unpacks them, makes kernel, initrd and root disk; a build is left where it is whole and made by this file."""
-    recipe, made = hashlib.sha256(Path(__file__).read_bytes()).hexdigest(), LAB / "recipe"
+    recipe = hashlib.sha256(Path(__file__).read_bytes().partition(b"\ndef run(")[0]).hexdigest()
+    made = LAB / "recipe"
     if made.exists() and made.read_text() == recipe:
         return
     made.unlink(missing_ok=True)
@@ -170,9 +174,9 @@ def compiled(root: Path, folder: Path, name: str) -> None:
     """Compiles ``folder``, which the guest will see as ``name``, with the guest's own Python: under emulation that takes minutes."""
     loader, = (root / "usr/lib64").glob("ld-linux-*.so.*")
     libraries = ":".join(str(path) for path in (root / "usr/lib").glob("*-linux-gnu"))
-    subprocess.run([str(loader), "--library-path", libraries, str(root / "usr/bin/python3"), "-m", "compileall", "-q", "--invalidation-mode",
-                    "unchecked-hash", "-s", str(folder), "-p", name, str(folder)], capture_output=True, timeout=300, check=False,
-                   env={"PYTHONHOME": str(root / "usr")})
+    command = [loader, "--library-path", libraries, root / "usr/bin/python3", "-m", "compileall", "-q", "--invalidation-mode",
+               "unchecked-hash", "-s", folder, "-p", name, folder]
+    subprocess.run([str(word) for word in command], capture_output=True, timeout=300, check=False, env={"PYTHONHOME": str(root / "usr")})
 
 
 def _modules(root: Path, kernel: Path, release: str) -> None:
@@ -225,15 +229,17 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
-        folder: Path | None = None, machine: str = "q35") -> Result:
+        folder: Path | None = None, counted: bool = False) -> Result:
     """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
 
-    ``machine`` is QEMU's, with options: ``q35,hpet=off`` for a guest that its real-time clock wakes.
+    ``counted``: the guest's clock follows the instructions it executes while it is busy (QEMU's icount), so that a host with other work
+    makes everything take longer, and the guest does not notice: its programs take the same share of its seconds everywhere.
     """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
     share.mkdir()
-    call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", share / "lib", wheel(work))
+    call(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--no-compile", "--target", share / "lib",
+         wheel(work))
     for path in HERE.glob("*.py"):
         shutil.copy(path, share)
     compiled(LAB / "root", share, "/work")
@@ -253,19 +259,19 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
             drives += ["-drive", f"if=virtio,format=raw,file={path},cache=unsafe{more}{DISKS[disk]}"]
     said = work / "said"
     # Emulated: stable everywhere. Without erms and fsrm, whose string moves are emulated byte by byte.
-    command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,-erms,-fsrm", "-M", machine, "-m", str(memory), "-smp",
-               str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
-               "-serial", f"file:{work / 'console'}",
-               "-serial", f"file:{said}", "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+    command = ["qemu-system-x86_64", *(COUNTED if counted else ("-accel", "tcg,thread=multi")), "-cpu", "max,-erms,-fsrm", "-M", "q35",
+               "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-net", "none",
+               "-serial", f"file:{work / 'console'}", "-serial", f"file:{said}",
+               "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as guest:  # noqa: PLW1509
+                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509
         try:
-            error = guest.communicate(timeout=limit)[1]
+            error = machine.communicate(timeout=limit)[1]
         except subprocess.TimeoutExpired:
             error = f"out of time: ended after {limit:.0f} s".encode()
         finally:
-            guest.kill()  # whatever happened, no guest is left
+            machine.kill()  # whatever happened, no guest is left
     text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
     console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
     code = re.search(r"^exit (\d+)$", text, re.MULTILINE)
