@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 
 import pytest
 
+from tests.checks import forked
 from tests.checks.command import CHECKS, REMEMBERING, ROOT, Answer, environment, on, run
 
 each_check = pytest.mark.parametrize("check", CHECKS)
@@ -26,16 +29,24 @@ def name(check: str) -> str:
     ["-w", "~"], ["-w", "@"], ["-w", "1:2:3"], ["-w", "\u0663"], ["-w", "1_000"], ["-t", "0"], ["-t", "abc"], ["-t", "-1"], ["-t", "inf"],
     ["--procfs", ""], ["-w", "5\n|x=1"], ["-w", "x" * 100000]])
 def test_usage_errors_are_unknown(check, options):
-    answer = run(check, *options).sound()
+    answer = forked.run(check, *options).sound()
     assert answer.code == 3
     assert answer.out.startswith(f"{name(check)} UNKNOWN - usage: ")
     assert answer.out.count("\n") == 1
 
 
 @each_check
+@pytest.mark.parametrize("options", [["--bogus"], ["--help"], []])
+def test_forked_and_started_it_says_the_same(check, options):
+    forked_answer, started = forked.run(check, *options), run(check, *options)
+    assert (forked_answer.code, forked_answer.err) == (started.code, started.err)
+    assert re.sub("[0-9.]+", "", forked_answer.out) == re.sub("[0-9.]+", "", started.out) or not options
+
+
+@each_check
 @pytest.mark.parametrize("flag", ["-h", "--help", "-V", "--version"])
 def test_help_and_version_exit_3_on_stdout(check, flag):
-    answer = run(check, flag)
+    answer = forked.run(check, flag)
     assert (answer.code, answer.err) == (3, "")
     assert answer.out.startswith((f"Usage: {check} ", f"{check} 0."))
     assert all(len(line) <= 80 for line in answer.out.splitlines())
@@ -57,7 +68,7 @@ def test_a_tree_of_junk(check, junk, tmp_path):
         path = tree / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(junk)
-    answer = run(check, "--procfs", str(tree)).sound()
+    answer = forked.run(check, "--procfs", str(tree)).sound()
     assert answer.code == 3
 
 
@@ -93,7 +104,7 @@ def test_closed_stdout(check):
 @pytest.mark.parametrize("more", [{"LANG": "tr_TR.UTF-8", "LC_ALL": "tr_TR.UTF-8"}, {"LC_ALL": "xx"}, {"COLUMNS": "1"}, {"COLUMNS": "abc"},
                                   {"PYTHONIOENCODING": "utf-16"}, {"LC_ALL": "C", "PYTHONUTF8": "0"}])
 def test_locale_and_terminal(check, more, tmp_path):
-    assert run(check, "--help", env=environment(**more)).out == run(check, "--help").out
+    assert run(check, "--help", env=environment(**more)).out == forked.run(check, "--help").out
     state = ["--state-dir", str(tmp_path)] if check in REMEMBERING else []
     assert run(check, *state, env=environment(**more)).sound().code in (0, 1, 2)
 
@@ -103,7 +114,8 @@ import sys, runpy
 from memtriage.procfs import files
 def block(root, name, limit=0):
     files.current = "/proc/" + name
-    import time
+    import os, time
+    os.close(int(os.environ["BLOCKED"]))
     time.sleep(20)
 files.read = files.listing = block
 sys.argv = [sys.argv[1]] + sys.argv[2:]
@@ -113,15 +125,31 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 def blocked(check: str, *options: str) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-c", BLOCKED, str(ROOT / "checks" / f"{check}.py"), *options],
-                            env=environment(PYTHONPATH=str(ROOT / "lib")), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    """A check that waits in a read, and does so already."""
+    told, tell = os.pipe()
+    process = subprocess.Popen([sys.executable, "-c", BLOCKED, str(ROOT / "checks" / f"{check}.py"), *options], pass_fds=[tell],
+                               env=environment(PYTHONPATH=str(ROOT / "lib"), BLOCKED=str(tell)), stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    os.close(tell)
+    assert os.read(told, 1) == b""  # it closes its end when it reads, or ends
+    os.close(told)
+    return process
+
+
+@pytest.fixture(scope="module")
+def waiting() -> Iterator[dict[str, subprocess.Popen[bytes]]]:
+    """All of them at once, as each takes its second."""
+    made = {check: blocked(check, "-t", "1") for check in CHECKS}
+    yield made
+    for process in made.values():
+        process.kill()
+        process.communicate(timeout=10)
 
 
 @each_check
-def test_a_blocked_read_times_out_and_is_named(check):
-    process = blocked(check, "-t", "1")
-    out, err = process.communicate(timeout=15)
-    answer = Answer(process.returncode, out.decode(), err.decode()).sound()
+def test_a_blocked_read_times_out_and_is_named(check, waiting):
+    out, err = waiting[check].communicate(timeout=15)
+    answer = Answer(waiting[check].returncode, out.decode(), err.decode()).sound()
     assert answer.code == 3
     assert answer.out.startswith(f"{name(check)} UNKNOWN - timed out after 1 s while reading /proc/")
 
@@ -130,7 +158,6 @@ def test_a_blocked_read_times_out_and_is_named(check):
 @pytest.mark.parametrize("number", [signal.SIGALRM, signal.SIGTERM])
 def test_a_signal_from_outside(check, number):
     process = blocked(check)
-    time.sleep(1.5)
     process.send_signal(number)
     out, err = process.communicate(timeout=15)
     answer = Answer(process.returncode, out.decode(), err.decode()).sound()
@@ -180,8 +207,8 @@ while time.monotonic() < end:
 """])
     try:
         for _ in range(8):
-            assert run("check_proc_count", "-a", ".", "-u", "root").sound().code == 0
-            assert run("check_free_mem", "-v").sound().code == 0
+            assert forked.run("check_proc_count", "-a", ".", "-u", "root").sound().code == 0
+            assert forked.run("check_free_mem", "-v").sound().code == 0
     finally:
         churn.kill()
         churn.wait(timeout=10)
