@@ -108,7 +108,7 @@ def play(name: str, limit: float) -> None:
     (folder / "console").write_text(result.console)
     if result.code:
         guest.clean(result)
-        raise SystemExit(f"{name}: the guest failed ({result.code}): {result.said[-1500:]}\n{result.console[-500:]}")
+        raise SystemExit(f"the guest left with {result.code} (99: did not get as far): {result.said[-1500:]}\n{result.console[-500:]}")
     for part in ("results", "recording"):
         guest.fetch(result, part, folder / part)
     guest.clean(result)
@@ -244,9 +244,14 @@ def main() -> int:
         guest.build()
     failed = 0
     for name in names:
-        if not args.show:
-            play(name, args.limit)
-        row = judged(name)
+        try:
+            if not args.show:
+                play(name, args.limit)
+            row = judged(name)
+        except (SystemExit, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
+            print(f"{name}: FAILED, nothing to judge: {type(error).__name__}: {error}", flush=True)
+            failed += 1
+            continue
         print(line(row), flush=True)
         failed += any(not (args.short and fault.startswith("late")) for fault in row.faults)
     if args.write:
