@@ -30,7 +30,7 @@ from memtriage import recorded
 from memtriage.procfs import files, meminfo
 from memtriage.recording import Recording
 
-SHORT = ("nfs", "nfs-filled", "slab")
+SHORT = ("nfs", "find-copy", "slab")
 OURS = ("free_mem", "slab_growth", "mem_pressure", "mem_recorder", "proc_count")
 WINDOW, HORIZON = 5.0, 30.0
 """Seconds: 4 hours and a day, as everything in stage.py."""
