@@ -268,13 +268,13 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
                "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as machine:  # noqa: PLW1509
+                          env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as guest:  # noqa: PLW1509
         try:
-            error = machine.communicate(timeout=limit)[1]
+            error = guest.communicate(timeout=limit)[1]
         except subprocess.TimeoutExpired:
             error = f"out of time: ended after {limit:.0f} s".encode()
         finally:
-            machine.kill()  # whatever happened, no guest is left
+            guest.kill()  # whatever happened, no guest is left
     text = said.read_text("utf-8", "replace").replace("\r\n", "\n") if said.exists() else ""
     console = (work / "console").read_text("utf-8", "replace") if (work / "console").exists() else ""
     code = re.search(r"^exit (\d+)$", text, re.MULTILINE)
