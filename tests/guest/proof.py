@@ -32,7 +32,7 @@ from memtriage.recording import Recording
 
 SHORT = ("nfs", "nfs-filled", "slab")
 OURS = ("free_mem", "slab_growth", "mem_pressure", "mem_recorder", "proc_count")
-WINDOW, HORIZON = 10.0, 60.0
+WINDOW, HORIZON = 5.0, 30.0
 """Seconds: 4 hours and a day, as everything in stage.py."""
 OUT = guest.LAB / "proof"
 
@@ -133,7 +133,7 @@ def rules(samples: list[tuple[float, float, float]]) -> dict[str, float]:
         if available < 0.1 * total:
             found.setdefault("90 % level", now)
         recent = [(then, value) for then, value, _ in samples[max(0, place - 30): place + 1] if now - then <= WINDOW]
-        if len(recent) >= 5 and now - recent[0][0] >= 0.85 * WINDOW:
+        if len(recent) >= 4 and now - recent[0][0] >= 0.75 * WINDOW:
             mean_t, mean_v = (sum(column) / len(recent) for column in zip(*recent))
             below = sum((then - mean_t) ** 2 for then, _ in recent)
             slope = sum((then - mean_t) * (value - mean_v) for then, value in recent) / below
@@ -145,7 +145,7 @@ def rules(samples: list[tuple[float, float, float]]) -> dict[str, float]:
 def explain(recording: Path, at: float) -> str:
     """The answer of memtriage explain to "which, then?", of one moment of the recording."""
     words = [sys.executable, "-m", "memtriage", "explain", "--from", str(recording), "--at", f"{at:.2f}"]
-    words += ["--window", "10", "--warmup", "2.5"]
+    words += ["--window", "5", "--warmup", "1.25"]
     # It makes a folder of files for each of 60 samples.
     env = {**os.environ, "PYTHONPATH": str(guest.ROOT / "lib"), **({"TMPDIR": "/dev/shm"} if os.access("/dev/shm", os.W_OK) else {})}
     done = subprocess.run(words, capture_output=True, text=True, timeout=300, check=False, env=env)

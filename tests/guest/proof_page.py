@@ -14,13 +14,13 @@ HEAD = """\
 
 <!-- made by: python tests/guest/proof.py --write -->
 
-Each row is one boot of a virtual machine (Debian 12's kernel and packages, QEMU without hardware help, one CPU, 320 or 384 MiB, no swap).
+Each row is one boot of a virtual machine (Debian 12's kernel and packages, QEMU without hardware help, one CPU, 256 or 384 MiB, no swap).
 In it run four `httpd`, a backup that keeps free memory full of page cache, `memtriage record` with a sample a second, and Debian's NRPE,
-which runs the checks from our wheel as `nobody`. After 25 s of peace something eats memory until the kernel's OOM killer comes; or it only
+which runs the checks from our wheel as `nobody`. After 20 s of peace something eats memory until the kernel's OOM killer comes; or it only
 looks like that. `make test-guest` plays all of it anew, some five minutes a row, and leaves with 1 where a row is not as it should be.
 
-**A day is a minute here**: `--window 10s --warmup 2.5s --eta-warning 180: --eta-critical 20:` are the defaults divided by 1,440. The checks
-of growth ran in turn, one every 4 s at best (that would be every hour and a half), later where the emulated CPU was busy; its clock
+**A day is half a minute here**: `--window 5s --warmup 1.25s --eta-warning 90: --eta-critical 10:` are the defaults divided by 2,880. The
+checks of growth ran in turn, one every 4 s at best (that would be every three hours), later where the emulated CPU was busy; its clock
 follows the instructions it executes, so that the host's other work does not count. Shares of the way and names say something about a real
 host, seconds do not. One run of each: a row is an example, no rate.
 
