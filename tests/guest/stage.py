@@ -85,10 +85,13 @@ class Stage:
     def actor(self, *words: str, group: str = "") -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "/work/scenarios.py", *words, group=group)
 
+    def prepare(self) -> None:
+        subprocess.run([sys.executable, "/work/scenarios.py", "prepare", self.name], check=True, timeout=400)
+
     def set_up(self) -> None:
         with socket.socket() as any_socket:  # lo goes up: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING
             fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
-        subprocess.run([sys.executable, "/work/scenarios.py", "prepare", self.name], check=True, timeout=400)
+        self.prepare()
         with open(SCRATCH + "large", "wb") as handle:
             os.posix_fallocate(handle.fileno(), 0, self.scenario.memory * MIB * 5 // 4)
         os.makedirs(SCRATCH + "state")

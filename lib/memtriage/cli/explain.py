@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 
-from memtriage import exhaustion
+from memtriage import exhaustion, recorded
 from memtriage import options as check_options
 from memtriage.cli import Failure
 from memtriage.explain import answer as answers
@@ -91,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
 def _recorded(path: str, at: str | None, rules: exhaustion.Rules) -> answers.Answer:
     from memtriage.explain import moment  # noqa: PLC0415 - few ask for the past
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
         proc, sysfs, past = moment.tree(path, None if at is None else moment.parse(at), folder)
         return answers.find(proc, sysfs, exact=False, given=past, rules=rules)
 

@@ -44,11 +44,12 @@ def _past(recording: Recording, chosen: Sample) -> list[Remembered]:
     entries = [entry for entry in recording.entries if chosen.time - BEFORE <= entry.head.real_ns / 1e9 <= chosen.time]
     step = max(1, len(entries) // MOST)
     found = []
-    for sample in recording.samples_of(entries[::-step][::-1]):
-        with tempfile.TemporaryDirectory() as folder:
-            proc, sys = recorded.snapshot_to_tree(sample, folder)
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
+        shown = recorded.Tree(folder)
+        for sample in recording.samples_of(entries[::-step][::-1]):
+            shown.show(sample)
             try:
-                found.append(following.sample(proc, following.read(proc, sys)))
+                found.append(following.sample(shown.proc, following.read(shown.proc, shown.sys)))
             except files.ProcfsError:
                 continue  # what could not be judged then is no history
     return [one for one in found if found and one.boot == found[-1].boot]
