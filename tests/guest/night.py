@@ -33,7 +33,7 @@ GROWTH = f"--window {DAY // 6}s --warmup {DAY // 24}s --eta-warning {3 * DAY}s: 
 stage.COMMANDS.update({
     "free_mem": f"{stage.CHECKS}free_mem {GROWTH}",
     "slab_growth": f"{stage.CHECKS}slab_growth {GROWTH}",
-    "proc_count": f"{stage.CHECKS}proc_count -C httpd --max-workers {WORKERS + 1} {STATE}",
+    "proc_count": f"{stage.CHECKS}proc_count -C httpd --max-workers {WORKERS + 1}",
 })
 MORNING = {
     "saturate": ("memtriage saturate http://127.0.0.1:8080/ -n 12 --hold 8s",),
