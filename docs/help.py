@@ -1,6 +1,6 @@
 """Writes each check's and command's --help into its page, and the output of commands where a page asks for it, between the marks.
 
-    run: memtriage ...   what the command prints
+    run: memtriage ...   what the command prints; also python -m tests. ...
     session              each line that begins with ``$ `` is run by bash, and what it prints stands below it; all sessions of a page in one
                          folder, which is empty but for this checkout's tests, in UTC
     file: NAME           a file of this checkout
@@ -19,7 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 START, END = "<!-- help: made by make docs -->\n```\n", "```\n<!-- end of help -->\n"
-RUN = re.compile(r"(<!-- run: memtriage ([^\n]*) -->\n```\n).*?(```\n<!-- end of run -->\n)", re.DOTALL)
+RUN = re.compile(r"(<!-- run: (memtriage|python -m tests\.[a-z.]+) ?([^\n]*?) -->\n```\n).*?(```\n<!-- end of run -->\n)", re.DOTALL)
 SESSION = re.compile(r"(<!-- session -->\n```\n)(.*?)(```\n<!-- end of session -->\n)", re.DOTALL)
 FILE = re.compile(r"(<!-- file: ([^\n]*) -->\n```\n).*?(```\n<!-- end of file -->\n)", re.DOTALL)
 sys.path.insert(0, str(ROOT / "lib"))
@@ -60,10 +60,10 @@ def of_command(name: str) -> str:
 
 def ran(found: "re.Match[str]") -> str:
     """The mark, and below it what the command in it prints."""
-    command = [sys.executable, "-m", "memtriage", *shlex.split(found[2])]
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT / "lib"), os.environ.get("PYTHONPATH"))))}
+    command = [sys.executable, "-m", found[2].split()[-1], *shlex.split(found[3])]
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT / "lib"), str(ROOT), os.environ.get("PYTHONPATH"))))}
     shown = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True, env=env)
-    return found[1] + shown.stdout + found[3]
+    return found[1] + shown.stdout + found[4]
 
 
 class Sessions:

@@ -118,7 +118,10 @@ def morning() -> None:
     scenarios.serve_nfs()
     server = subprocess.Popen([sys.executable, "/work/night.py", "serve", str(WORKERS)])
     time.sleep(5)
-    env = {**os.environ, "PATH": "/work/lib/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TERM": "dumb",
+    os.mkdir(SCRATCH + "bin")
+    with open(SCRATCH + "bin/memtriage", "w", encoding="ascii", opener=lambda name, flags: os.open(name, flags, 0o755)) as handle:
+        handle.write('#!/bin/sh\nexec python3 -m memtriage "$@"\n')  # the one beside the checks names the Python that packed it
+    env = {**os.environ, "PATH": f"{SCRATCH}bin:/work/lib/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C", "TERM": "dumb",
            "MEMTRIAGE_STATE_DIR": "/scratch/state"}
     growth = f"--window {DAY // 6}s --warmup {DAY // 24}s --eta-warning {3 * DAY}s: --eta-critical {DAY // 3}s:"
     for name, lines in MORNING.items():
