@@ -145,7 +145,8 @@ class SlabGrowth(nagiosplugin.Resource):
             head = f"{level}; unreclaimable {signed(change.suspect.per_hour)}/h over {duration(change.span)}"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
         else:
-            head = f"{level}; growth is said after a minute of history"
+            window = self.args["window"]
+            head = f"{level}; growth is said after {duration(window) if window < 60 else 'a minute'} of history"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
         return head + (f"; caches unnamed (slabinfo: {self.now.slab.denied.reason})" if self.now.slab.denied else "")
 

@@ -42,6 +42,11 @@ def page_size(sample: Sample) -> int:
     return int(word) if word is not None and word.isdigit() and 0 < int(word) < 2**30 else int(os.sysconf("SC_PAGE_SIZE"))
 
 
+def room() -> str | None:
+    """Where trees cost no disk, for ``dir`` of :mod:`tempfile`. ``None``: the usual place, which TMPDIR sets."""
+    return "/dev/shm" if not os.environ.get("TMPDIR") and os.access("/dev/shm", os.W_OK | os.X_OK) else None
+
+
 def snapshot_to_tree(sample: Sample, folder: str) -> tuple[str, str]:
     """Writes the sample as a captured tree below ``folder``, for ``--procfs`` and ``--sysfs``; returns these two folders.
 

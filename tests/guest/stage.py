@@ -61,6 +61,12 @@ def figures(path: str) -> dict[str, int]:
         return {words[0].rstrip(":"): int(words[1]) for words in (line.split() for line in handle) if len(words) > 1 and words[1].isdigit()}
 
 
+def loopback() -> None:
+    """lo goes up: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING."""
+    with socket.socket() as any_socket:
+        fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+
+
 class Stage:
     def __init__(self, name: str) -> None:
         self.name, self.scenario = name, SCENARIOS[name]
@@ -85,10 +91,12 @@ class Stage:
     def actor(self, *words: str, group: str = "") -> subprocess.Popen[bytes]:
         return self.start(sys.executable, "/work/scenarios.py", *words, group=group)
 
-    def set_up(self) -> None:
-        with socket.socket() as any_socket:  # lo goes up: SIOCSIFFLAGS with IFF_UP and IFF_RUNNING
-            fcntl.ioctl(any_socket, 0x8914, struct.pack("16sh14x", b"lo", 0x41))
+    def prepare(self) -> None:
         subprocess.run([sys.executable, "/work/scenarios.py", "prepare", self.name], check=True, timeout=400)
+
+    def set_up(self) -> None:
+        loopback()
+        self.prepare()
         with open(SCRATCH + "large", "wb") as handle:
             os.posix_fallocate(handle.fileno(), 0, self.scenario.memory * MIB * 5 // 4)
         os.makedirs(SCRATCH + "state")

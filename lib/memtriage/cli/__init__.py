@@ -34,6 +34,21 @@ class Failure(Exception):
     """What was asked for cannot be done; the text says why and what to do. Leaves with 1."""
 
 
+def growth_options(parser: argparse.ArgumentParser) -> None:
+    """--window and --warmup, with the checks' defaults."""
+    for name, default in (("window", 4 * 3600.0), ("warmup", 3600.0)):
+        parser.add_argument(f"--{name}", metavar="SECONDS", type=_span, default=default, help="as the checks' option of that name")
+
+
+def _span(text: str) -> float:
+    from memtriage import options  # noqa: PLC0415 - most commands need none
+
+    try:
+        return options.seconds(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def subcommand(name: str) -> tuple[Any, argparse.ArgumentParser]:
     """The module of one subcommand, and its options."""
     module = importlib.import_module(f"memtriage.cli.{name}")

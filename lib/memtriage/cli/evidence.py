@@ -15,7 +15,9 @@ import sys
 import tempfile
 import time
 
-from memtriage.cli import Failure
+from memtriage import recorded
+from memtriage.cli import Failure, growth_options
+from memtriage.explain import answer as answers
 from memtriage.procfs import files
 from memtriage.report import bundle, case, evidence
 from memtriage.report.private import CLASSES, Private
@@ -29,6 +31,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--include", metavar="KINDS", type=_kinds, default=(), help=f"leave these as they are: {','.join(CLASSES)}")
     add("--hide", metavar="WORD", action="append", default=[], help="replace this word too, such as a customer's name; may be repeated")
     add("--force", action="store_true", help="replace a file of that name")
+    growth_options(parser)
     add("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
 
 
@@ -49,12 +52,13 @@ def run(args: argparse.Namespace) -> int:
     time.tzset()
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
+    rules = answers.RULES._replace(window=args.window, warmup=args.warmup)
     try:
-        with tempfile.TemporaryDirectory(prefix="memtriage-evidence-") as folder:
+        with tempfile.TemporaryDirectory(prefix="memtriage-evidence-", dir=recorded.room()) as folder:
             if args.recording is not None:
-                found = case.of_recording(args.recording, private, folder)
+                found = case.of_recording(args.recording, private, folder, rules)
             else:
-                found = case.of_live(private, folder, args.state_dir)
+                found = case.of_live(private, folder, args.state_dir, rules)
             made = evidence.build(found, private, args.recording)
     except LookupError as error:
         raise Failure(str(error.args[0])) from None

@@ -12,9 +12,9 @@ import os
 import sys
 import tempfile
 
-from memtriage import exhaustion
+from memtriage import exhaustion, recorded
 from memtriage import options as check_options
-from memtriage.cli import Failure
+from memtriage.cli import Failure, growth_options
 from memtriage.explain import answer as answers
 from memtriage.explain import deep, schema, screen
 from memtriage.procfs import files
@@ -29,18 +29,10 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--process", metavar="PID|NAME", help="what one process, or each of that name, is and holds")
     parser.add_argument("--from", dest="recording", metavar="FILE", help="a moment of this recording instead of the live host")
     parser.add_argument("--at", metavar="TIME", help="with --from: the sample of that time, such as 2026-05-12T03:04 (default: the newest)")
-    for name, default in (("window", 4 * 3600.0), ("warmup", 3600.0)):
-        parser.add_argument(f"--{name}", metavar="SECONDS", type=_span, default=default, help="as the checks' option of that name")
+    growth_options(parser)
     parser.add_argument("--procfs", metavar="DIR", default="/proc", help="a captured tree instead of /proc")
     parser.add_argument("--sysfs", metavar="DIR", help="the same for /sys (a captured tree's own is found by itself)")
     parser.add_argument("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
-
-
-def _span(text: str) -> float:
-    try:
-        return check_options.seconds(text)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -91,7 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _recorded(path: str, at: str | None, rules: exhaustion.Rules) -> answers.Answer:
     from memtriage.explain import moment  # noqa: PLC0415 - few ask for the past
 
-    with tempfile.TemporaryDirectory(dir=moment.place()) as folder:
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
         proc, sysfs, past = moment.tree(path, None if at is None else moment.parse(at), folder)
         return answers.find(proc, sysfs, exact=False, given=past, rules=rules)
 

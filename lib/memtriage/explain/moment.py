@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import tempfile
 
 from memtriage import following, recorded
@@ -41,20 +40,16 @@ def tree(path: str, moment: float | None, folder: str) -> tuple[str, str, list[R
     return (*recorded.snapshot_to_tree(chosen, folder), past)
 
 
-def place() -> str | None:
-    """Where trees of some thousand small files, gone in a moment, cost least: in memory, where the host has such a folder."""
-    return "/dev/shm" if os.access("/dev/shm", os.W_OK | os.X_OK) else None
-
-
 def _past(recording: Recording, chosen: Sample) -> list[Remembered]:
     entries = recording.last(BEFORE, chosen)
     step = max(1, len(entries) // MOST)
     found = []
-    for sample in recording.samples_of(entries[::-step][::-1]):
-        with tempfile.TemporaryDirectory(dir=place()) as folder:
-            proc, sys = recorded.snapshot_to_tree(sample, folder)
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
+        shown = recorded.Tree(folder)
+        for sample in recording.samples_of(entries[::-step][::-1]):
+            shown.show(sample)
             try:
-                found.append(following.sample(proc, following.read(proc, sys)))
+                found.append(following.sample(shown.proc, following.read(shown.proc, shown.sys)))
             except files.ProcfsError:
                 continue  # what could not be judged then is no history
     return [one for one in found if found and one.boot == found[-1].boot]

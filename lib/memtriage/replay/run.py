@@ -105,13 +105,8 @@ def over(recording: Recording, check: str, variants: list[list[str]], every: flo
     if not any(low is None or entry.head.real_ns / 1e9 >= low for entry in entries):
         raise LookupError("the recording has no samples" + (" of that time" if span != (None, None) else ""))
     line = moments.Timeline(entries, every)
-    with tempfile.TemporaryDirectory(prefix="memtriage-replay-", dir=_room()) as folder:
+    with tempfile.TemporaryDirectory(prefix="memtriage-replay-", dir=recorded.room()) as folder:
         return _Replay(recording, line, folder, check, variants, parsed, attempts).run(low, progress)
-
-
-def _room() -> str | None:
-    """Where files cost no disk: a check writes its memory safely each time. ``None``: the usual place, which TMPDIR sets."""
-    return "/dev/shm" if not os.environ.get("TMPDIR") and os.access("/dev/shm", os.W_OK | os.X_OK) else None
 
 
 class _Replay:

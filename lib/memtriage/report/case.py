@@ -9,7 +9,7 @@ import socket
 import time
 from collections.abc import Iterator
 
-from memtriage import following, recorded, state
+from memtriage import exhaustion, following, recorded, state
 from memtriage.explain import answer as answers
 from memtriage.explain import past
 from memtriage.procfs import boot_id, files, kmsg, pid, uptime
@@ -71,7 +71,7 @@ def names() -> tuple[list[str], list[str]]:
     return [name for name in hosts if name], [name for name in users if name]
 
 
-def of_recording(path: str, private: Private, folder: str) -> Case:
+def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rules = answers.RULES) -> Case:
     """Raises ``LookupError`` where there is nothing to tell of, :class:`~memtriage.procfs.files.ProcfsError`, ``OSError``."""
     tree = recorded.Tree(os.path.join(folder, "tree"))
     points: list[Point] = []
@@ -111,7 +111,7 @@ def of_recording(path: str, private: Private, folder: str) -> Case:
         raise LookupError(f"{path}: the recording holds no sample that can be read")
     past_samples = [point.sample for point in points]
     answer = answers.find(tree.proc, tree.sys, exact=False, given=[one for one in past_samples if one.boot == past_samples[-1].boot]
-                          if past_samples else [])
+                          if past_samples else [], rules=rules)
     oom = [row for text in log.texts for row in oomtext.lines(text, private)]
     struck = [kill._replace(name=private.comm(kill.name), group=private.cgroup(kill.group)) for kill in log.kills]
     first = first or last
@@ -125,7 +125,7 @@ def _opened(path: str) -> Recording:
         raise LookupError(str(error)) from None
 
 
-def of_live(private: Private, folder: str, state_dir: str | None) -> Case:
+def of_live(private: Private, folder: str, state_dir: str | None, rules: exhaustion.Rules = answers.RULES) -> Case:
     """The same of this host, now, with what checks have remembered."""
     now = time.time()
     raw = _snapshot()
@@ -139,7 +139,7 @@ def of_live(private: Private, folder: str, state_dir: str | None) -> Case:
     old = [state.Sample(found.boot, one.uptime, {private.key(key): value for key, value in one.values.items()})
            for one in remembered if one.uptime < found.uptime]
     points = [Point(now - (found.uptime - one.uptime), release, one) for one in [*old, found]]
-    answer = answers.find(tree.proc, tree.sys, exact=False, given=[*old, found])
+    answer = answers.find(tree.proc, tree.sys, exact=False, given=[*old, found], rules=rules)
     oom, struck, trouble = _live_log(private, now)
     return Case(True, True, clean, clean, now, now, points, answer, oom, struck, trouble, 0)
 
