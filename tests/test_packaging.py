@@ -69,9 +69,9 @@ def dist(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The programs' folder of a fresh venv with the wheel in it."""
     venv = tmp_path_factory.mktemp("fresh")
-    subprocess.run([sys.executable, "-m", "venv", venv], timeout=120, check=True)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", venv], timeout=120, check=True)  # a pip of its own takes seconds
     wheel, = dist.glob("*.whl")
-    pip = [venv / "bin" / "python", "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", wheel]
+    pip = [sys.executable, "-m", "pip", "--python", venv / "bin" / "python", "install", "--quiet", "--no-deps", "--no-index", wheel]
     subprocess.run(pip, stderr=subprocess.DEVNULL, timeout=120, check=True)
     # What the package index would give as well, without asking it for each run of the tests.
     packages, = venv.glob("lib/python3*/site-packages")

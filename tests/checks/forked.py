@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import atexit
 import json
+import os
 import subprocess
 import sys
 from typing import Any
 
-from tests.checks.command import ROOT, Answer, environment
+from tests.checks import command
+from tests.checks.command import FIXTURES, ROOT, Answer, environment
 
 PARENT = """
-import json, os, runpy, select, sys, traceback
+import json, os, runpy, select, sys, time, traceback
 path = sys.argv[1]
 check = runpy.run_path(path, run_name="check")
-def child(options, out, err):
+def child(folder, env, options, out, err):
     os.dup2(out, 1), os.dup2(err, 2)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(env)
+    time.tzset()
     sys.argv = [path, *options]
     code = 1
     try:
@@ -33,12 +39,12 @@ def child(options, out, err):
         sys.stdout.flush()
         os._exit(code)
 for line in sys.stdin:
-    options = json.loads(line)
+    folder, env, *options = json.loads(line)
     out, err = os.pipe(), os.pipe()
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        child(options, out[1], err[1])
+        child(folder, env, options, out[1], err[1])
     os.close(out[1]), os.close(err[1])
     data = {out[0]: b"", err[0]: b""}
     left = set(data)
@@ -57,8 +63,10 @@ for line in sys.stdin:
 _parents: dict[str, subprocess.Popen[str]] = {}
 
 
-def run(check: str, *options: str) -> Answer:
-    """One run in the environment of :func:`tests.checks.command.environment`."""
+def run(check: str, *options: str, cwd: object = "", env: dict[str, str] | None = None, started: bool = False) -> Answer:
+    """As :func:`tests.checks.command.run`, to which it leaves the run where it must be ``started`` for itself."""
+    if started:
+        return command.run(check, *options, env=env, cwd=cwd or None)
     parent = _parents.get(check)
     if parent is None:
         parent = _parents[check] = subprocess.Popen(
@@ -66,12 +74,16 @@ def run(check: str, *options: str) -> Answer:
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         atexit.register(_end, parent)
     assert parent.stdin is not None and parent.stdout is not None
-    parent.stdin.write(json.dumps(options) + "\n")
+    parent.stdin.write(json.dumps([str(cwd or os.getcwd()), env or environment(), *options]) + "\n")
     parent.stdin.flush()
     line = parent.stdout.readline()
     assert line, f"the parent of {check} ended"
     answer: list[Any] = json.loads(line)
     return Answer(*answer)
+
+
+def on(scenario: str, check: str, *options: str, **more: Any) -> Answer:
+    return run(check, "--procfs", f"{scenario}/proc", *options, cwd=FIXTURES, **more)
 
 
 def _end(parent: subprocess.Popen[str]) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.checks.command import FIXTURES, Answer, environment, run
+from tests.checks.command import FIXTURES, Answer, environment
+from tests.checks.forked import run
 
 LOGS = FIXTURES / "oom"
 NOW = 1764037200
@@ -37,6 +38,6 @@ class Host:
         self.write("proc/sys/kernel/random/boot_id", self.boot + "\n")
         return self
 
-    def check(self, *options: str, limit: int = 4096) -> Answer:
+    def check(self, *options: str, limit: int = 4096, started: bool = False) -> Answer:
         return run("check_oom_kill", "--procfs", str(self.folder / "proc"), "--state-dir", str(self.state), *options,
-                   env=environment(TZ="CET-1")).sound(limit)
+                   env=environment(TZ="CET-1"), started=started).sound(limit)

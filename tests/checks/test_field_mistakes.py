@@ -20,7 +20,8 @@ import pytest
 
 from memtriage.integration import nrpe
 from memtriage.integration import table as definitions
-from tests.checks.command import CHECKS, FIXTURES, RECORDING, ROOT, Answer, environment, on, run
+from tests.checks.command import CHECKS, FIXTURES, RECORDING, ROOT, Answer, environment
+from tests.checks.forked import on, run
 from tests.conftest import python_for_others
 
 each_check = pytest.mark.parametrize("check", CHECKS)
@@ -143,7 +144,7 @@ def test_every_option_in_every_form(check, tmp_path):
     forms: dict[str, list[str]] = {"--a b": [], "--a=b": [], "-a b": [], "-ab": []}
     for flags, metavar in options:
         special = {"--metric": "threads", "--state-dir": str(tmp_path), "--budget-warning": "50%", "--budget-critical": "60%",
-                   "--file": RECORDING}
+                   "--file": RECORDING, "--output": "nagios"}
         value = special.get(flags[-1]) or VALUES.get(metavar)
         assert bool(value) == bool(metavar), flags
         if flags[-1] in ("--help", "--version"):

@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.command import FIXTURES, Answer, environment, on, run
+from tests.checks.command import FIXTURES, Answer, environment
+from tests.checks.forked import on, run
 from tests.checks.oomkiller import cage
 
 EXPECTED = Path(__file__).parent / "expected" / "pressure"

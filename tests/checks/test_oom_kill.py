@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from memtriage.procfs import oom_report
-from tests.checks.command import run
+from tests.checks.forked import run
 from tests.checks.oomtree import LOGS, NOW, UP, Host
 
 EXPECTED = Path(__file__).parent / "expected" / "oom"
@@ -247,7 +247,7 @@ class TestLog:
         costs = []
         for _ in range(3):
             before = os.times()
-            answer = host.check("--log", str(log))
+            answer = host.check("--log", str(log), started=True)
             after = os.times()
             costs.append(after.children_user + after.children_system - before.children_user - before.children_system)
             assert ("'mysqld' (pid 2188" in answer.first) == (wanted != "nowhere")

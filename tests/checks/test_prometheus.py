@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from memtriage import exposition, labels
-from tests.checks.command import CHECKS, on, run
+from tests.checks.command import CHECKS
+from tests.checks.forked import on, run
 from tests.engines.nrpe import free_port
 
 SAMPLE = re.compile(r'(memtriage_[a-z0-9_]+)(\{[a-z]+="[A-Za-z0-9_]+"(?:,[a-z]+="[A-Za-z0-9_]+")*\})? (-?[0-9]+(?:\.[0-9]{6})?)')

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from memtriage import following, state
-from tests.checks.command import Answer, run
+from tests.checks.command import Answer
+from tests.checks.forked import run
 from tests.fixtures.make import Scenario, Tree, tree
 
 

@@ -109,10 +109,16 @@ def scenarios() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, daemon_folder: Path, scenarios: Path) -> None:
+TELLING = ("hostile-names", "k-swap-full", "this_host", "d-process-group")
+"""The longest answers, those with names that want to be more than names, and those of this machine."""
+
+
+@pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, daemon_folder: Path, scenarios: Path,
+                                            all_of_them: bool) -> None:
     """With --short an answer also passes whole through the old protocol, of which 1,023 bytes arrive."""
     lines = {}
-    for scenario in sorted(path.name for path in scenarios.iterdir()):
+    for scenario in sorted(path.name for path in scenarios.iterdir() if all_of_them or path.name in TELLING):
         for check in CHECKS:
             if check in ("check_oom_kill", "check_mem_pressure") and scenario not in ("hostile-names", "k-swap-full", "this_host"):
                 continue  # what they read is alike in all the others
@@ -122,7 +128,8 @@ def test_captured_trees_give_the_same_bytes(checkout: Path, public_path: Path, d
                 lines[name] = f"{checkout}/checks/{check}.py --procfs {scenarios}/{scenario}/proc{state}{size}"
     with Nrpe(daemon_folder, lines) as daemon:
         for name, line in lines.items():
-            direct(line)  # the first run has no history: it says other words than all that follow
+            if "check_proc_count" not in name:
+                direct(line)  # the first run has no history: it says other words than all that follow
             itself = direct(line)
             assert itself.code == state_word(itself.out), itself
             assert daemon.ask(name) == itself, name
