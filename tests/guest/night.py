@@ -41,12 +41,12 @@ MORNING = {
                  "memtriage simulate copytree listing --folder nfs --limit 41MiB --rate 4MiB/s --duration 30s &",
                  "for n in 1 2 3 4 5 6; do sleep 5; check_slab_growth --no-perfdata {options} | head -1; done",
                  "wait"),
-    "pinned": ("memtriage simulate pinned --limit 101MiB --rate 3MiB/s --duration 50s &",
-               "for n in 1 2 3 4 5 6 7 8; do sleep 5; check_slab_growth --no-perfdata {options} | head -1; done",
-               "wait"),
+    "slab": ("memtriage simulate slab --limit 101MiB --rate 3MiB/s --duration 40s &",
+             "for n in 1 2 3 4 5 6; do sleep 5; check_slab_growth --no-perfdata {options} | head -1; done",
+             "wait"),
 }
 """By the file that keeps it: lines for one shell."""
-TERMINAL = ("free -m", "top -b -n 1 -w 100")
+TERMINAL = ("free -m", "ps -eo user,rss,comm --sort=-rss")
 scenarios.FILES = FILES
 
 
