@@ -23,6 +23,10 @@ FOLLOWERS = frozenset(("radix_tree_node", "buffer_head"))
 """Reclaimable caches that belong to the pages of the page cache: they stay while those stay, which pins nothing."""
 
 
+RESIDENT = ("inode_cache", "shmem_inode_cache", "sock_inode_cache")
+"""Inode caches of what exists in memory only (sysfs, debugfs, pipes, tmpfs, sockets): their inodes are held, and are nobody else's."""
+
+
 class Now(NamedTuple):
     """One reading of all that is followed."""
 
@@ -128,7 +132,8 @@ def _in_use(cache: diagnosis.Cache, now: Now) -> float | None:
         held = now.dentries.nr_dentry - now.dentries.nr_unused
     elif now.inodes is not None and (cache.name.endswith("inode_cache") or cache.name in ("xfs_inode", "btrfs_inode", "fuse_inode")):
         kept = max(0, now.dentries.nr_unused - (now.dentries.nr_negative or 0))
-        held = max(0, now.inodes.nr_inodes - now.inodes.nr_free - kept)
+        others = sum(other.objects for other in now.slab.caches if other.name in RESIDENT and cache.name not in RESIDENT)
+        held = max(0, now.inodes.nr_inodes - now.inodes.nr_free - kept - others)
     else:
         return None
     return min(1.0, held / cache.objects)

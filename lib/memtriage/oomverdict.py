@@ -197,6 +197,10 @@ def shares(report: Report, kill: Kill) -> str | None:
     return "; ".join(said) + "." if said else None
 
 
+LEFT = 0.15
+"""Share of RAM in reclaimable slab from which on it is odd that the kernel killed and did not take it back."""
+
+
 def slab(report: Report) -> str | None:
     """Slab totals and the largest caches that could not be reclaimed."""
     get = report.memory.get
@@ -208,8 +212,11 @@ def slab(report: Report) -> str | None:
     if fixed is None:
         return f"Slab {size(whole or 0)} ({share(whole or 0, total)} of RAM)."
     named = ", ".join(f"{clean(cache.name, 30)} {size(cache.size)}" for cache in caches(report)[:4])
-    return f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(get('SReclaimable') or 0)}" + (
-        f"; {named}." if named else ".")
+    kept = get("SReclaimable") or 0
+    said = f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(kept)}" + (f"; {named}." if named else ".")
+    if report.constraint == "none" and kept >= LEFT * total:
+        said += f" Reclaim left those {size(kept)}: something may hold them, as pinned inodes are, and the log names no such cache."
+    return said
 
 
 ROOM = 180

@@ -48,6 +48,16 @@ def test_the_first_line_names_victim_and_culprit(tmp_path):
     assert answer.out.splitlines()[1].startswith("Kernel memory, not a process: ")
 
 
+def test_reclaimable_slab_that_reclaim_left_is_told(tmp_path):
+    """Pinned inodes: the kernel's report has no line for their cache, and would leave nothing but the victim to blame."""
+    log = tmp_path / "log"
+    log.write_bytes(Path(LEAK).read_bytes().replace(b"slab_reclaimable:30500 slab_unreclaimable:7480000",
+                                                    b"slab_reclaimable:6080000 slab_unreclaimable:1480000"))
+    said = Host(tmp_path).at(UP, 1).check("--log", str(log)).out
+    assert "Reclaim left those 23.2 GiB: something may hold them, as pinned inodes are, and the log names no such cache.\n" in said
+    assert "Reclaim left" not in Host(tmp_path / "2").at(UP, 1).check("--log", LEAK).out
+
+
 def test_nothing_happened(tmp_path):
     answer = Host(tmp_path).check("--log", LEAK)
     assert (answer.code, answer.out) == (0, (

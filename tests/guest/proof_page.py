@@ -52,10 +52,11 @@ def table(head: str, rows: Sequence[Sequence[str]]) -> list[str]:
 def leak(row: Row) -> list[str]:
     alarm, half = row.alarm, row.half
     right = "wrong" if any("culprit" in fault or "named" in fault for fault in row.faults) else "right"
+    later = "right" if row.after and row.right(row.after.text) else "another"
     if alarm is None:
-        return [row.scenario.title, "never", "-", "-", "-", "-", f"{row.gap:.2f} s"]
+        return [row.scenario.title, "never", "-", "-", "-", "-", later, f"{row.gap:.2f} s, {row.lost}"]
     return [row.scenario.title, percent(row, alarm.at), right, f"{row.end - alarm.at:.0f} s", pair(row, alarm.eta, alarm.at),
-            pair(row, half.eta, half.at) if half else "none", f"{row.gap:.2f} s, {row.lost}"]
+            pair(row, half.eta, half.at) if half else "none", later, f"{row.gap:.2f} s, {row.lost}"]
 
 
 def others(row: Row) -> list[str]:
@@ -90,7 +91,7 @@ def section(row: Row) -> list[str]:
     return said
 
 
-def page(rows: Sequence[Row]) -> str:
+def page(rows: Sequence[Row], not_played: Sequence[str] = ()) -> str:
     leaks = [row for row in rows if row.scenario.culprit]
     innocent = [row for row in rows if not row.scenario.culprit]
     wrong = [row for row in rows if row.faults]
@@ -99,9 +100,14 @@ def page(rows: Sequence[Row]) -> str:
     if wrong:
         words = (f"{len(rows) - len(wrong)} of {len(rows)} rows are as they should be; what is wrong with the others stands in their "
                  f"sections: {', '.join(row.scenario.title for row in wrong)}.")
+    if not_played:
+        words += f" Not in this run, so nothing is known of them: {'; '.join(not_played)}."
+    if any(row.killed and not (row.after and row.right(row.after.text)) for row in leaks):
+        words += (" Where check_oom_kill names another culprit, the kernel's log does not hold the right one, or shows it as smaller than "
+                  "what the victims held.")
     lines = [HEAD, *wrapped(words), "", "## What ends with the OOM killer", ""]
-    lines += table("what|first alarm|culprit|before the kill|ETA said / true at the alarm|and at half of the way|recorder: gap, lost",
-                   [leak(row) for row in leaks])
+    lines += table("what|first alarm|culprit|before the kill|ETA said / true at the alarm|and at half of the way|check_oom_kill's culprit|"
+                   "recorder: gap, lost", [leak(row) for row in leaks])
     lines += ["## When did the others alarm?", ""]
     lines += table("what|memtriage|check_memory|check_procs|90 % used|predict_linear", [others(row) for row in leaks])
     lines += ["## What only looks like it", ""]

@@ -21,7 +21,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 SCRATCH = "/scratch/"
-FILES = 45_000
+FILES = 60_000
 FOLDER = 200
 """Files in each: few enough for one READDIR, which brings their attributes with it."""
 MIB = 1 << 20

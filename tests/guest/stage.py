@@ -113,7 +113,8 @@ class Stage:
         self.actor("backup", SCRATCH + "large")
         self.recorder = self.start(
             sys.executable, "-m", "memtriage", "record", "--output", SCRATCH + "recording", "--size", "64MiB", "--interval", "1",
-            "--publish", "/run/memtriage/slabinfo", "--group", "nogroup", gid=65534)  # as Group= of its service
+            "--publish", "/run/memtriage/slabinfo", "--group", "nogroup",
+            gid=65534)  # as Group= of its service
         self.start_nrpe()
 
     def start_nrpe(self) -> None:
@@ -131,7 +132,10 @@ class Stage:
         raise SystemExit(f"nrpe does not answer: {self.nrpe.poll()}")
 
     def ask(self, name: str) -> None:
-        """One check through NRPE (without TLS: emulated, a handshake costs more than the check), and its whole answer; a daemon that was killed is started again, as systemd would."""
+        """One check through NRPE, and its whole answer; a daemon that was killed is started again, as systemd would.
+
+        Without TLS: emulated, a handshake costs more than the check.
+        """
         if self.nrpe is None or self.nrpe.poll() is not None:
             say(note="nrpe is gone", at=time.monotonic())
             self.start_nrpe()

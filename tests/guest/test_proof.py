@@ -35,7 +35,7 @@ def test_a_row_as_it_should_be() -> None:
     assert good.faults == [] and good.half is not None and good.half.eta == 66
     page = proof_page.page([good, row("negative", alarm=None, kill=False)])
     assert "All rows are as they should be" in page
-    assert "| a process that never frees | 40% | right | 60 s | 66 / 60 s | 66 / 60 s | 1.02 s, 0 |" in page
+    assert "| a process that never frees | 40% | right | 60 s | 66 / 60 s | 66 / 60 s | another | 1.02 s, 0 |" in page
     assert "| a process that never frees | 40% | 85% | never | never | never |" in page
     assert "| names looked up that do not exist | silent | alarm | silent | silent | silent |" in page
     assert "eta=66s" not in page and "Killed, in order: `httpd`." in page
