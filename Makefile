@@ -62,8 +62,8 @@ test-guest-short: $(VENV)/installed  ## three of them, ten minutes
 test-guest-recorder: $(VENV)/installed  ## the recorder and its peers in a virtual machine that thrashes; an hour
 	$(BIN)/python tests/guest/recorder.py $(ARGS)
 
-picture: $(VENV)/installed  ## docs/leak.png anew: a leak in a virtual machine, recorded and drawn; a quarter of an hour; needs QEMU
-	$(BIN)/python tests/guest/picture.py $(ARGS)
+story: $(VENV)/installed  ## docs/story.md anew: its night played in a virtual machine and kept; half an hour; needs QEMU
+	$(BIN)/python tests/guest/story.py $(ARGS)
 
 docs: $(VENV)/installed  ## each check's --help into its page
 	$(BIN)/python docs/help.py
@@ -108,5 +108,5 @@ $(VENV)/linters: $(VENV)/dependencies
 	rm -rf build
 	touch $@
 
-.PHONY: help run test test-slow lint bench bench-detection bench-fleet fuzz torture test-guest test-guest-short test-guest-recorder picture contract \
+.PHONY: help run test test-slow lint bench bench-detection bench-fleet fuzz torture test-guest test-guest-short test-guest-recorder story contract \
 	docs compile dist deb rpm clean

@@ -58,6 +58,8 @@ OPTIONS = options.complete((
 ))
 LARGE = 0.2
 """Share of RAM from which on a pinned cache is critical whether it still grows or not."""
+WORTH = 0.05
+"""Share of RAM below which it is not, as long as memory is not seen to end."""
 
 
 class SlabGrowth(nagiosplugin.Resource):
@@ -111,7 +113,8 @@ class SlabGrowth(nagiosplugin.Resource):
 
     def grave(self):
         """Pinned caches that are critical by themselves: the kernel needed the memory, and they grew, or are much of it."""
-        return [held for held in self.pinned if held.growth > 0.02 * held.size or held.size >= LARGE * self.totals.ram]
+        ram = self.totals.ram
+        return [held for held in self.pinned if held.size >= WORTH * ram and (held.growth > 0.02 * held.size or held.size >= LARGE * ram)]
 
     def eta_alarms(self):
         limits = (self.args["eta_warning"], self.args["eta_critical"])

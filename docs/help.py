@@ -120,5 +120,5 @@ if __name__ == "__main__":
         new = renewed(path)
         if new != path.read_text(encoding="utf-8"):
             if "--check" in sys.argv:
-                raise SystemExit(f"{path.name}: the help block is old; run make docs")
+                raise SystemExit(f"{path.name}: a block is old; run make docs")
             path.write_text(new, encoding="utf-8")

@@ -141,6 +141,10 @@ def outlook(history: History, caches: Mapping[str, Cache], available: float, tot
         named = [cause._replace(share=cause.slope / slope) for cause in causes if cause.slope >= INNOCENT * slope]
         named.sort(key=lambda cause: -cause.slope)
         named = [cause._replace(dying=_dying(cause, whole.rows[start], whole.rows[-1])) for cause in named]
+        # What is held by its use alone is called pinned, too, and so it is none of what is left.
+        rest = sum(cause.size * (caches[cause.key[2:]].in_use or 0.0) for cause in causes
+                   if cause.pinned and all(found.key != cause.key for found in pinned))
+        headroom = max(0.0, headroom - rest)
         return Outlook(named, pinned, headroom, headroom / slope, headroom / high, headroom / low, list(doubts.items()))
     return Outlook([], pinned, headroom, None, None, None, list(doubts.items()))
 
