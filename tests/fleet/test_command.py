@@ -28,8 +28,10 @@ def given(to: Server, *options: object, **more: str) -> list[str]:
 
 def program(to: Server, *options: object, **more: str) -> Answer:
     """As a process of its own."""
-    done = subprocess.run([sys.executable, "-W", "error", "-m", "memtriage", *given(to, *options, **more)], stdin=subprocess.DEVNULL,
-                          env=server.environment(), capture_output=True, text=True, timeout=60, check=False)
+    # Deprecations are left to what matplotlib and pyparsing have between each other, which the oldest Python's versions do.
+    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-m", "memtriage", *given(to, *options, **more)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=server.environment(), capture_output=True, text=True, timeout=60,
+                          check=False)
     return Answer(done.returncode, done.stdout, done.stderr)
 
 

@@ -102,4 +102,4 @@ def test_the_check_sees_the_hour_before_whatever_the_clock_did(path: str, tmp_pa
     assert answer.code == 1
     assert answer.first == ("MEM_RECORDER WARNING - newest sample 1 s old (every 1 s); longest gap in 1 h 3001.0 s, 0 samples lost;"
                             " memory locked")
-    assert answer.out.splitlines()[-1] == "Gap of 3001.0 s, 49 s before the newest: 0 samples lost"
+    assert answer.out.splitlines()[-1] == "Gap of 3001.0 s, 49 s before the newest: the next one late"

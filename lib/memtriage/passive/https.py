@@ -81,7 +81,7 @@ class Connection:
                 return reply.status, data
             except (http.client.HTTPException, OSError, ValueError) as error:
                 self.close()
-                if fresh or isinstance(error, TimeoutError):
+                if fresh or isinstance(error, socket.timeout):
                     raise Failed(f"{self.host} port {self.port}: {_why(error)}") from None
         raise Failed("closed")  # not reached: the second turn returns or raises
 
@@ -90,7 +90,7 @@ class Connection:
 
 
 def _why(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
+    if isinstance(error, socket.timeout):  # since Python 3.10 another name for TimeoutError
         return f"no answer within {TIMEOUT_S:g} s"
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
