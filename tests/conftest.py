@@ -33,6 +33,7 @@ def pytest_configure(config: pytest.Config) -> None:
     about = os.statvfs(MEMORY)
     if about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC:
         config.stash[_OWN] = os.environ[_ROOT] = tempfile.mkdtemp(prefix="memtriage-tests-", dir=MEMORY)
+        os.chmod(config.stash[_OWN], 0o755)  # for tests that let another user in; pytest keeps what is in it to itself
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
