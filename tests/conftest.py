@@ -19,6 +19,30 @@ EXCUSED = ("engine", "needs_root")
 """Markers of the tests that may be skipped elsewhere, but not where MEMTRIAGE_CI says that all they need has been installed."""
 
 
+MEMORY = "/dev/shm"
+ROOM = 1 << 30
+_ROOT = "PYTEST_DEBUG_TEMPROOT"
+_OWN = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The tests' own folders go into memory, where there is such a file system with room and programs may run from it: they write some
+    hundred thousand small files, many of them synced, which on a slow disk take most of the time. TMPDIR or --basetemp say otherwise."""
+    if config.getoption("basetemp") or os.environ.get("TMPDIR") or os.environ.get(_ROOT) or not os.access(MEMORY, os.W_OK | os.X_OK):
+        return
+    about = os.statvfs(MEMORY)
+    if about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC:
+        config.stash[_OWN] = os.environ[_ROOT] = tempfile.mkdtemp(prefix="memtriage-tests-", dir=MEMORY)
+        os.chmod(config.stash[_OWN], 0o755)  # for tests that let another user in; pytest keeps what is in it to itself
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    folder = config.stash.get(_OWN, "")
+    if folder:
+        os.environ.pop(_ROOT, None)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.hookimpl(hookwrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
     outcome: Any = yield

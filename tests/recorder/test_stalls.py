@@ -59,8 +59,8 @@ assert one.close()
 """, str(tmp_path / "r"))
     with Recording(str(tmp_path / "r")) as recording:
         late = [sample.content.sources["slabinfo"].begin_us for sample in recording.samples()][2:]
-        # Where this machine is busy, a sample may be late itself and find the answer there.
-        assert sum(begin < -20000 for begin in late) >= len(late) * 3 / 4, late
+        # Where the machine is busy a sample may itself be late enough for the answer.
+        assert sum(begin < -20000 for begin in late) >= 2 * len(late) // 3, late
 
 
 def test_a_blocked_command_line_delays_nothing(tmp_path: Path) -> None:
