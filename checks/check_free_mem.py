@@ -120,7 +120,7 @@ class FreeMemory(nagiosplugin.Resource):
         limit = " cgroup limit" if memory.limited_by else ""
         words = f"{percent(100 * memory.available / memory.total)} of {size(memory.total)}{limit} available ({size(memory.available)}"
         words += ", estimated)" if memory.estimated else ")"
-        if found.pinned:
+        if found.pinned or any(cause.pinned for cause in found.causes):
             words += f", {size(found.headroom)} without what is pinned"
         if found.eta is not None:
             words += f", {diagnosis.eta_words(found)}"

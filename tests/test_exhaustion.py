@@ -60,6 +60,10 @@ def test_a_reclaimable_cache_in_use_is_a_suspect() -> None:
     held = {"nfs_inode_cache": Cache(True, 0.97)}
     found = outlook(c_nfs_inode_cache=lambda step: 20 + 40 * step, caches=held, available=lambda step: 2600)
     assert keys(found) == ["c.nfs_inode_cache"] and found.causes[0].pinned
+    # It is called pinned, so the time is that of what is left without it: 40 MiB a step, although MemAvailable counts it all.
+    left = 2600 - 0.97 * (20 + 40 * 59)
+    assert found.pinned == [] and found.headroom == pytest.approx(left * MIB, rel=0.01)
+    assert found.eta == pytest.approx(left / 40 * STEP, rel=0.01)
 
 
 def test_what_reclaim_cannot_shrink_is_pinned_and_no_headroom() -> None:

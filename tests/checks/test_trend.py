@@ -103,6 +103,13 @@ def test_the_same_cache_pinned_is_critical_though_available_counts_it(tmp_path):
     assert available > 0.6 * TOTAL * 1024 and usable < available - 1.3 * 1024**3
 
 
+def test_a_small_pinned_cache_is_not_critical_by_itself(tmp_path):
+    """Reclaim did not shrink it, and it grows: but it is 3 % of RAM, and memory is not seen to end."""
+    moments = list(leaking("nfs_inode_cache", step_kb=2500, count=40, pinned=True, pgscan=60000))
+    answer = play(tmp_path, moments, "check_slab_growth")
+    assert answer.code == 0 and "Pinned: slab cache 'nfs_inode_cache' 115 MiB" in answer.out
+
+
 def test_a_reboot_forgets_the_trend_and_is_no_negative_growth(tmp_path):
     moments = list(leaking())
     last = moments[-1]._replace(boot="11111111-2222-4333-8444-555555555555", uptime=7000.0)

@@ -125,7 +125,7 @@ def keep() -> None:
     said: dict[str, str] = {}
     for entry in entries:
         if "terminal" in entry:
-            said[entry["terminal"].split()[0]] = f"$ {entry['terminal']}\n{entry['out']}"  # at the last of them
+            said.setdefault(entry["terminal"].split()[0], f"$ {entry['terminal']}\n{entry['out']}")  # at the first page
     for line in (OUT / "morning/results").read_text().splitlines():
         entry = json.loads(line)
         said[entry["tried"]] = "".join(f"$ {words}\n" for words in entry["script"].split("\n")) + entry["out"]

@@ -22,6 +22,7 @@ PAGE = ROOT / "docs/story.md"
 KILL = "Out of memory: Killed process"
 
 
+@pytest.mark.slow
 def test_every_block_is_what_its_command_prints_now() -> None:
     command = [sys.executable, ROOT / "docs/help.py", "--check", PAGE]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
