@@ -21,26 +21,24 @@ EXCUSED = ("engine", "needs_root")
 
 MEMORY = "/dev/shm"
 ROOM = 1 << 30
-_ROOT = "PYTEST_DEBUG_TEMPROOT"
 _OWN = pytest.StashKey[str]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """The tests' own folders go into memory, where there is such a file system with room and programs may run from it: they write some
     hundred thousand small files, many of them synced, which on a slow disk take most of the time. TMPDIR or --basetemp say otherwise."""
-    if config.getoption("basetemp") or os.environ.get("TMPDIR") or os.environ.get(_ROOT) or not os.access(MEMORY, os.W_OK | os.X_OK):
+    if config.getoption("basetemp") or os.environ.get("TMPDIR") or not os.access(MEMORY, os.W_OK | os.X_OK):
         return
     about = os.statvfs(MEMORY)
     if about.f_bavail * about.f_frsize >= ROOM and not about.f_flag & os.ST_NOEXEC:
-        config.stash[_OWN] = os.environ[_ROOT] = tempfile.mkdtemp(prefix="memtriage-tests-", dir=MEMORY)
-        os.chmod(config.stash[_OWN], 0o755)  # for tests that let another user in; pytest keeps what is in it to itself
+        folder = config.stash[_OWN] = tempfile.mkdtemp(prefix="mt-", dir=MEMORY)
+        os.chmod(folder, 0o755)  # for tests that let another user in; pytest keeps what is in it to itself
+        config.option.basetemp = os.path.join(folder, "t")
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    folder = config.stash.get(_OWN, "")
-    if folder:
-        os.environ.pop(_ROOT, None)
-        shutil.rmtree(folder, ignore_errors=True)
+    if config.stash.get(_OWN, ""):
+        shutil.rmtree(config.stash[_OWN], ignore_errors=True)
 
 
 @pytest.hookimpl(hookwrapper=True)

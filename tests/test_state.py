@@ -202,13 +202,9 @@ def test_paths_that_cannot_be(path: str) -> None:
 
 
 @needs_root
-def test_a_folder_of_roots(tmp_path: Path) -> None:
-    os.chmod(tmp_path, 0o755)
-    for part in tmp_path.parents:
-        if str(part).startswith("/tmp/"):
-            os.chmod(part, 0o755)
-    (tmp_path / "base").mkdir(mode=0o755)
-    folder = str(tmp_path / "base" / str(NOBODY))
+def test_a_folder_of_roots(public_path: Path) -> None:
+    (public_path / "base").mkdir(mode=0o755)
+    folder = str(public_path / "base" / str(NOBODY))
     memory = child(lambda: remember(folder, "c", at(2)), NOBODY)
     assert isinstance(memory, Memory) and fits(memory, "no permission for .* as uid 65534; chown it or give another --state-dir; no memory")
     os.mkdir(folder, 0o755)
@@ -224,11 +220,8 @@ def test_a_folder_of_roots(tmp_path: Path) -> None:
 
 
 @needs_root
-def test_files_of_roots_in_the_users_folder(tmp_path: Path) -> None:
-    for part in (tmp_path, *tmp_path.parents):
-        if str(part).startswith("/tmp/"):
-            os.chmod(part, 0o755)
-    folder = tmp_path / str(NOBODY)
+def test_files_of_roots_in_the_users_folder(public_path: Path) -> None:
+    folder = public_path / str(NOBODY)
     folder.mkdir(mode=0o700)
     os.chown(folder, NOBODY, NOBODY)
     child(lambda: remember(str(folder), "c", at(1)), NOBODY)

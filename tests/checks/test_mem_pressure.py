@@ -270,11 +270,11 @@ while time.monotonic() < end:
 
 @pytest.mark.needs_root
 @pytest.mark.skipif(not os.path.exists("/proc/pressure/memory"), reason="this kernel has no PSI, or it is off")
-def test_a_process_that_thrashes_for_real(tmp_path):
-    """It reads 96 MiB again and again in a cgroup that may have 32: the host's stall total and its refaults must rise."""
+def test_a_process_that_thrashes_for_real(tmp_path, public_path):
+    """It reads 96 MiB of a disk again and again in a cgroup that may have 32: the host's stall total and its refaults must rise."""
     state = ["--state-dir", str(tmp_path / "state"), "-v"]
     try:
-        file = tmp_path / "file"
+        file = public_path / "file"
         file.write_bytes(os.urandom(1024 * 1024) * 96)
         with open(file, "rb") as handle:
             os.fsync(handle.fileno())
