@@ -131,7 +131,7 @@ def keep() -> None:
         said[entry["tried"]] = "".join(f"$ {words}\n" for words in entry["script"].split("\n")) + entry["out"]
     for name, text in said.items():
         (FIXTURE / f"{name}.txt").write_text(text)
-    (FIXTURE / "SOURCE").write_text("made by tests/guest/story.py: Debian 12's kernel in a virtual machine, its recording (every second "
+    (FIXTURE / "SOURCES").write_text("made by tests/guest/story.py: Debian 12's kernel in a virtual machine, its recording (every second "
                                     "sample) and what its commands and NRPE said\n")
 
 
