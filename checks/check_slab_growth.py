@@ -92,7 +92,8 @@ class SlabGrowth(nagiosplugin.Resource):
         self.outlook = following.outlook(self.now, past, exhaustion.Rules(args["window"], args["warmup"], args["min_samples"]))
         self.causes = [cause for cause in self.outlook.causes if self.slab_key(cause.key)]
         self.pinned = [held for held in self.outlook.pinned if self.slab_key(held.key)]
-        self.change = slabtrack.compare(self.now, past, args["window"], self.wanted, {held.key for held in self.pinned})
+        held = {held.key for held in self.pinned} | {cause.key for cause in self.causes if cause.pinned}
+        self.change = slabtrack.compare(self.now, past, args["window"], self.wanted, held)
         found, change, top = self.totals, self.change, 2 if args["short"] else 5
         yield nagiosplugin.Metric("slab_total", found.total, "B", min=0, max=found.ram)
         yield nagiosplugin.Metric("slab_unreclaim", found.unreclaimable, "B", min=0, max=found.ram, context="size")
