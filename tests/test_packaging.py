@@ -92,7 +92,7 @@ def test_wheel_has_the_library_and_the_commands_and_nothing_else(dist: Path) -> 
     modules |= {"memtriage/checks/" + path.name for path in (ROOT / "checks").glob("*.py")}
     assert {name for name in names if name.endswith(".py")} == modules
     assert "memtriage/py.typed" in names
-    assert {name for name in names if "/report/static/" in name} == {"memtriage/report/static/" + name for name in STATIC}
+    assert {name for name in names if name.startswith("memtriage/report/static/")} == {"memtriage/report/static/" + name for name in STATIC}
     assert {Path(name).name for name in names if "/scripts/" in name} == set(CHECKS)
 
 
