@@ -9,7 +9,7 @@ import socket
 import stat
 from collections.abc import Mapping
 
-from memtriage import inprocess
+from memtriage import inprocess, options
 from memtriage.integration.table import PACES
 from memtriage.passive import Service
 from memtriage.record import NamedTuple
@@ -24,7 +24,6 @@ KINDS: dict[str, tuple[str, ...]] = {
 """Each way to an engine, and the words its section may hold."""
 NEEDED: dict[str, tuple[str, ...]] = {
     "icinga2": ("url", "user", "password"), "nrdp": ("url", "token"), "nsca": ("server",), "file": ("path",)}
-_SPANS = {"s": 1, "m": 60, "h": 3600}
 
 
 class Wrong(Exception):
@@ -119,8 +118,10 @@ def _services(path: str, given: dict[str, str] | None) -> list[Service]:
 
 
 def _span(path: str, text: str) -> float:
-    digits = text.rstrip("smh")
-    factor = _SPANS.get(text[len(digits):] or "s")
-    if factor is None or not digits.isascii() or not digits.replace(".", "", 1).isdigit() or not 0.2 <= float(digits) * factor <= 86400:
+    try:
+        found = options.seconds(text)
+    except ValueError:
+        found = 0.0
+    if not 0.2 <= found <= 86400:
         raise Wrong(f"{path}: '{text}' is no time span such as 10s or 5m")
-    return float(digits) * factor
+    return found
