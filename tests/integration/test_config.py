@@ -91,6 +91,7 @@ def test_nrpe_lines_are_what_the_docs_say() -> None:
 # --- the tools' own opinion ---
 
 @pytest.mark.engine
+@pytest.mark.needs_root  # the distribution's own configuration is root's and nagios'
 def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
     definitions = public_path / "definitions"
     config("icinga2", "--notifications", "--passive", *MORE, "-o", f"{definitions}/")
