@@ -167,7 +167,7 @@ def walk(path: str, seconds: float) -> None:
 
 def nfs_filled(seconds: float, room: float) -> None:
     walk(SCRATCH + "nfs", seconds * 0.6)
-    hold(int(room * 0.6), seconds * 0.3)
+    hold(int(room * 0.45), seconds * 0.3)  # more than is free, less than makes the host short
     time.sleep(seconds * 0.4)
 
 

@@ -36,7 +36,7 @@ def choose(name: str, place: Place, screen: Screen) -> tuple[Kind, measure.Cost]
     reasons = []
     for kind in (kinds.KINDS[word] for word in (kinds.CHOICE if name == "slab" else (name,))):
         if kind.exact:
-            return kind, measure.Cost(kind.guess, [], {})
+            return kind, measure.Cost(kind.guess, [])
         screen.progress(lambda kind=kind: f"measuring what one {kind.unit} costs here ...")  # type: ignore[misc]
         try:
             return kind, _cost(kind, place)
@@ -103,6 +103,7 @@ class _Run:
         self.units = max(1, round(limit / self.each))
         self.made = 0
         self.before: dict[str, int] = {}
+        self.free: dict[str, measure.Slots] = {}
 
     @property
     def held(self) -> float:
@@ -112,7 +113,7 @@ class _Run:
         leaker = Leaker(self.kind.make, place._replace(units=self.units), self.kind.process)
         try:
             self._introduce()
-            self.before = measure.parts()
+            self.before, self.free = measure.parts(), measure.slots(self.kind.parts)
             self._grow(leaker)
         finally:
             leaker.end()
@@ -159,9 +160,12 @@ class _Run:
     def _reached(self, spent: float) -> str:
         now = measure.parts()
         grown = sum(now.get(name, 0) - self.before.get(name, 0) for name in self.kind.parts)
+        now_free = measure.slots(self.kind.parts)
+        filled = sum(self.free[name].free - now_free[name].free for name in self.cost.caches if name in self.free and name in now_free)
+        old = f" and {size(filled)} in slots of slabs that were free" if filled > self.held / 50 else ""
         slow = self.held + 2 * self.each < 0.95 * self.wish.rate * (spent - 2 * TICKS[0])
         return (f"holding {size(self.held)} ({self.made} x {self.kind.unit}) after {spent:.2f} s, {size(self.held / spent)}/s"
-                f"{', slower than asked' if slow else ''}; the ledger says {size(grown)} more {' + '.join(self.kind.parts)}")
+                f"{', slower than asked' if slow else ''}; the ledger says {size(grown)} more {' + '.join(self.kind.parts)}{old}")
 
     def _watch(self) -> None:
         """Raises :class:`Refused` where others have taken what was to be left."""
