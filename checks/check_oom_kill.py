@@ -106,7 +106,13 @@ class OomKills(nagiosplugin.Resource):
         """Words for kills cost an import that a quiet host need not pay for."""
         from memtriage import oomverdict  # noqa: PLC0415 - as said
 
-        return oomverdict.Story(self.held.log.found if self.held.log else [], lambda kill: oomlog.age(kill, self.now))
+        found = self.held.log.found if self.held.log else []
+        return oomverdict.Story(found, lambda kill: oomlog.age(kill, self.now), self.caches, self.now.up_s)
+
+    def caches(self):
+        from memtriage import survey  # noqa: PLC0415 - only where the log blames caches it does not name
+
+        return survey.slab(self.args["procfs"], self.args["sysfs"], survey.page_size(self.args["procfs"])).caches
 
     def details(self, state_now):
         held, lines = self.held, []

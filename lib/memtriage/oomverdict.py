@@ -40,8 +40,8 @@ def groups(report: Report) -> list[diagnosis.Group]:
     return sorted((diagnosis.Group(name, *entry) for name, entry in held.items()), key=lambda group: (-group.anon, group.name))
 
 
-def culprit(report: Report) -> diagnosis.Culprit | None:
-    """``None`` where the log does not hold enough to say it."""
+def culprit(report: Report, now: Callable[[], list[diagnosis.Cache]] = list) -> diagnosis.Culprit | None:
+    """``None`` where the log does not hold enough to say it. ``now`` gives the slab caches of this moment, where it is of the same boot."""
     listed = groups(report)
     if report.constraint == "memcg":
         if report.oom_memcg is None or report.limit is None:
@@ -62,9 +62,28 @@ def culprit(report: Report) -> diagnosis.Culprit | None:
     if ill is not None and ill.parts:
         book = book._replace(parts={name: held for name, held in book.parts.items() if name in ill.parts})
     found = diagnosis.culprit(book, caches(report), listed, True)
+    held = kept(report) if ill is None and found.part in ("anon", "slab_reclaimable") else 0
+    if held and held >= max((group.anon for group in listed), default=0):
+        return _held(held, now())
     if found.part == "anon" and not listed:
         return found._replace(words=f"processes, which the log does not list, {size(found.size)}")
     return found
+
+
+def kept(report: Report) -> int:
+    """Bytes of reclaimable slab that reclaim left, 0 where it is no more than it may leave: the host kills only when it finds no more."""
+    left = report.memory.get("SReclaimable") or 0
+    return left if report.constraint == "none" and left >= LEFT * report.memory["MemTotal"] else 0
+
+
+def _held(held: int, now: list[diagnosis.Cache]) -> diagnosis.Culprit:
+    """The log names no reclaimable cache. What is held survives the victim, so the cache that has most of it now had it then."""
+    largest = max((cache for cache in now if cache.reclaimable), key=lambda cache: cache.size, default=None)
+    if largest is not None and 2 * largest.size >= held:
+        words = f"{largest.words} {size(largest.size)} now, held"
+    else:
+        words = f"reclaimable slab {size(held)}, held"
+    return diagnosis.Culprit("slab_reclaimable", words, held, diagnosis.PINNED)
 
 
 def _largest_cache(report: Report) -> diagnosis.Culprit | None:
@@ -212,10 +231,10 @@ def slab(report: Report) -> str | None:
     if fixed is None:
         return f"Slab {size(whole or 0)} ({share(whole or 0, total)} of RAM)."
     named = ", ".join(f"{clean(cache.name, 30)} {size(cache.size)}" for cache in caches(report)[:4])
-    kept = get("SReclaimable") or 0
-    said = f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(kept)}" + (f"; {named}." if named else ".")
-    if report.constraint == "none" and kept >= LEFT * total:
-        said += f" Reclaim left those {size(kept)}: something may hold them, as pinned inodes are, and the log names no such cache."
+    said = f"Slab: unreclaimable {size(fixed)} ({share(fixed, total)} of RAM), reclaimable {size(get('SReclaimable') or 0)}"
+    said += f"; {named}." if named else "."
+    if kept(report):
+        said += f" Reclaim left those {size(kept(report))}: something may hold them, as pinned inodes are, and the log names no such cache."
     return said
 
 
@@ -224,12 +243,17 @@ ROOM = 180
 
 
 class Story:
-    """The words for one or several kills. ``found`` is oldest first; ``aged`` gives the seconds since a kill, where the log has them."""
+    """The words for one or several kills. ``found`` is oldest first; ``aged`` gives the seconds since a kill, where the log has them;
+    ``now`` the slab caches of this moment, those a kill ``up_s`` seconds ago or less can have left."""
 
-    def __init__(self, found: list[tuple[Report, Kill]], aged: Callable[[Kill], float | None]) -> None:
+    def __init__(self, found: list[tuple[Report, Kill]], aged: Callable[[Kill], float | None],
+                 now: Callable[[], list[diagnosis.Cache]] = list, up_s: float = 0.0) -> None:
         self.found = found
         self.aged = aged
-        told = [(report, kill, culprit(report)) for report, kill in reversed(found)]
+        told = []
+        for report, kill in reversed(found):
+            passed = aged(kill)
+            told.append((report, kill, culprit(report, now if passed is not None and passed <= up_s else list)))
         # The newest that says who is to blame: of a torn report at least the victim is known.
         self.main = next((one for one in told if one[2] is not None), told[0] if told else None)
 

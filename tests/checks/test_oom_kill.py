@@ -48,14 +48,56 @@ def test_the_first_line_names_victim_and_culprit(tmp_path):
     assert answer.out.splitlines()[1].startswith("Kernel memory, not a process: ")
 
 
-def test_reclaimable_slab_that_reclaim_left_is_told(tmp_path):
+class TestHeld:
     """Pinned inodes: the kernel's report has no line for their cache, and would leave nothing but the victim to blame."""
-    log = tmp_path / "log"
-    log.write_bytes(Path(LEAK).read_bytes().replace(b"slab_reclaimable:30500 slab_unreclaimable:7480000",
-                                                    b"slab_reclaimable:6080000 slab_unreclaimable:1480000"))
-    said = Host(tmp_path).at(UP, 1).check("--log", str(log)).out
-    assert "Reclaim left those 23.2 GiB: something may hold them, as pinned inodes are, and the log names no such cache.\n" in said
-    assert "Reclaim left" not in Host(tmp_path / "2").at(UP, 1).check("--log", LEAK).out
+
+    HEAD = "OOM_KILL CRITICAL - 1 OOM kill in the last 30.0 min: 'chrome' (pid 4242, 1.18 GiB); culprit: "
+
+    @pytest.fixture
+    def log(self, tmp_path):
+        log = tmp_path / "log"
+        log.write_bytes(Path(LEAK).read_bytes().replace(b"slab_reclaimable:30500 slab_unreclaimable:7480000",
+                                                        b"slab_reclaimable:6080000 slab_unreclaimable:1480000"))
+        return str(log)
+
+    @staticmethod
+    def slabinfo(host, slabs):
+        """An auxv that says pages of 4 KiB; inodes of 27 to a slab of eight pages."""
+        host.write("proc/slabinfo", "slabinfo - version: 2.1\n# name <active_objs>\n"
+                   f"nfs_inode_cache {slabs * 27} {slabs * 27} 1144 27 8 : tunables 0 0 0 : slabdata {slabs} {slabs} 0\n"
+                   "kmalloc-4k 8000000 8000000 4096 8 8 : tunables 0 0 0 : slabdata 1000000 1000000 0\n")
+        (host.folder / "proc/self").mkdir(exist_ok=True)
+        (host.folder / "proc/self/auxv").write_bytes((6).to_bytes(8, "little") + (4096).to_bytes(8, "little") + bytes(16))
+
+    def test_what_reclaim_left_is_blamed(self, tmp_path, log):
+        said = Host(tmp_path).at(UP, 1).check("--log", log)
+        assert said.first == self.HEAD + "reclaimable slab 23.2 GiB, held"
+        assert said.out.splitlines()[1].startswith(
+            "Kernel memory, not a process: reclaimable by its flag, but held, so the kernel cannot give it back. It is not processes (")
+        assert "Reclaim left those 23.2 GiB: something may hold them, as pinned inodes are, and the log names no such cache.\n" in said.out
+        assert "Reclaim left" not in Host(tmp_path / "2").at(UP, 1).check("--log", LEAK).out
+
+    def test_the_cache_that_has_it_now_is_named(self, tmp_path, log):
+        host = Host(tmp_path).at(UP, 1)
+        self.slabinfo(host, 655_360)
+        assert host.check("--log", log).first == self.HEAD + "slab cache 'nfs_inode_cache' 20.0 GiB now, held"
+
+    def test_a_cache_that_has_less_than_half_of_it_is_not(self, tmp_path, log):
+        host = Host(tmp_path).at(UP, 1)
+        self.slabinfo(host, 365_000)
+        assert host.check("--log", log).first == self.HEAD + "reclaimable slab 23.2 GiB, held"
+
+    def test_what_slabinfo_says_after_a_reboot_is_of_another_life(self, tmp_path, log):
+        said = "\n".join(line.partition(";")[2].replace("\\x0a", "\n") for line in Path(log).read_text().splitlines())
+        Path(log).write_text("".join(f"Nov 25 03:20:30 host kernel: {line}\n" for line in said.splitlines()))
+        host = Host(tmp_path).at(UP, 0)
+        host.check("--log", log)
+        self.slabinfo(host, 655_360)
+        answer = host.at(UP + 60, 1).check("--log", log)
+        assert (answer.code, answer.first.partition("; ")[2]) == (2, "culprit: slab cache 'nfs_inode_cache' 20.0 GiB now, held")
+        host.at(45, 0, "99999999-2222-3333-4444-555555555555").write("proc/stat", f"btime {NOW + 200}\n")
+        answer = host.check("--log", log)
+        assert (answer.code, answer.first.partition("; ")[2]) == (2, "culprit: reclaimable slab 23.2 GiB, held")
 
 
 def test_nothing_happened(tmp_path):
