@@ -107,12 +107,14 @@ class OomKills(nagiosplugin.Resource):
         from memtriage import oomverdict  # noqa: PLC0415 - as said
 
         found = self.held.log.found if self.held.log else []
-        return oomverdict.Story(found, lambda kill: oomlog.age(kill, self.now), self.caches, self.now.up_s)
+        return oomverdict.Story(found, lambda kill: oomlog.age(kill, self.now), self.present, self.now.up_s)
 
-    def caches(self):
-        from memtriage import survey  # noqa: PLC0415 - only where the log blames caches it does not name
+    def present(self):
+        from memtriage import oomculprit, survey  # noqa: PLC0415 - only where the log blames what it does not name
+        from memtriage.procfs import cgroup  # noqa: PLC0415 - as above
 
-        return survey.slab(self.args["procfs"], self.args["sysfs"], survey.page_size(self.args["procfs"])).caches
+        proc, sys = self.args["procfs"], self.args["sysfs"]
+        return oomculprit.Present(tuple(survey.slab(proc, sys, survey.page_size(proc)).caches), cgroup.dying(sys) or 0)
 
     def details(self, state_now):
         held, lines = self.held, []

@@ -100,6 +100,18 @@ class TestHeld:
         assert (answer.code, answer.first.partition("; ")[2]) == (2, "culprit: reclaimable slab 23.2 GiB, held")
 
 
+def test_dying_cgroups_are_told_from_other_kernel_memory(tmp_path):
+    """Their caches are kmalloc's and say nothing: as many of them as hold what the largest cache does are to blame, fewer are not."""
+    host = Host(tmp_path).at(UP, 1)
+    options = ("--log", LEAK, "--sysfs", str(tmp_path / "sys"))
+    host.write("sys/fs/cgroup/cgroup.stat", "nr_descendants 40\nnr_dying_descendants 1400000\n")
+    said = host.check(*options)
+    assert said.first.endswith("culprit: slab cache 'skbuff_small_head' 21.2 GiB, unreclaimable, of 1400000 dying cgroups")
+    assert "control groups that were removed, and stay in memory because something holds them." in said.out
+    host.write("sys/fs/cgroup/cgroup.stat", "nr_descendants 40\nnr_dying_descendants 9000\n")
+    assert host.check(*options).first.endswith("culprit: slab cache 'skbuff_small_head' 21.2 GiB, unreclaimable")
+
+
 def test_nothing_happened(tmp_path):
     answer = Host(tmp_path).check("--log", LEAK)
     assert (answer.code, answer.out) == (0, (

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from memtriage import oomverdict
+from memtriage import oomculprit
 from memtriage.procfs import oom_report
 from memtriage.procfs.oom_report import Report
 from tests.fixtures.oom import forms, make, texts
@@ -115,7 +115,7 @@ def test_victims_scope_and_culprit(name: str) -> None:
     victims, scope, words = EXPECTED[name]
     found = reports(name)
     assert [(kill.name, kill.pid) for report in found for kill in report.kills] == victims
-    culprit = oomverdict.culprit(found[-1])
+    culprit = oomculprit.culprit(found[-1])
     assert (found[-1].constraint, culprit.words if culprit else None) == (scope, words)
 
 
@@ -172,7 +172,7 @@ def test_hostile_names_do_not_move_a_cgroups_path() -> None:
 def test_illnesses() -> None:
     def ill(text: str) -> str | None:
         report, = oom_report.parse(text.encode()).reports
-        found = oomverdict.illness(report)
+        found = oomculprit.illness(report)
         return found.name if found else None
 
     fragmented = (FOLDER / "5.19-order-3.log").read_text()
