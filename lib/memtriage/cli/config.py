@@ -20,6 +20,7 @@ import re
 import sys
 from typing import Callable
 
+from memtriage import wholefile
 from memtriage.cli import Failure
 from memtriage.integration import dashboards, director, icinga2, nagios, nrpe, sudoers, systemd, table, tmpfiles
 
@@ -100,28 +101,9 @@ def run(args: argparse.Namespace) -> int:
         if args.output.endswith("/") or os.path.isdir(args.output):
             os.makedirs(args.output, exist_ok=True)
             for name, text in files.items():
-                _write(os.path.join(args.output, name), text, mode)
+                wholefile.write(os.path.join(args.output, name), text.encode(), mode)
         else:
-            _write(args.output, "\n".join(files.values()), mode)
+            wholefile.write(args.output, "\n".join(files.values()).encode(), mode)
     except OSError as error:
         raise Failure(f"{args.output}: {error.strerror}") from None
     return 0
-
-
-def _write(path: str, text: str, mode: int) -> None:
-    """Whole or not at all: half a file of rules would be read too. sudo passes over names with a dot, like that of the new file."""
-    new = path + ".new"
-    try:
-        os.unlink(new)
-    except FileNotFoundError:
-        pass
-    with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "w", encoding="utf-8") as handle:
-        try:
-            os.fchmod(handle.fileno(), mode)
-            handle.write(text)
-            handle.flush()
-            os.fsync(handle.fileno())
-        except BaseException:
-            os.unlink(new)
-            raise
-    os.rename(new, path)

@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 
-from memtriage import recorded
+from memtriage import recorded, wholefile
 from memtriage.cli import Failure, growth_options
 from memtriage.explain import answer as answers
 from memtriage.procfs import files
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> int:
         return 0
     data = bundle.packed((item.name, item.data) for item in made.items)
     try:
-        bundle.write(args.output, data, args.force)
+        wholefile.write(args.output, data, 0o600, args.force)
     except OSError as error:
         raise Failure(f"{args.output}: {error.strerror}") from None
     sys.stdout.write(f"{args.output}: {len(data)} bytes, readable by you alone. Read report.txt in it before you send it.\n")

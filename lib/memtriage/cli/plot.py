@@ -12,11 +12,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
-import tempfile
 from typing import Callable
 
+from memtriage import wholefile
 from memtriage.cli import Failure
 from memtriage.explain import moment
 from memtriage.report import compose, inputs
@@ -63,7 +62,10 @@ def run(args: argparse.Namespace) -> int:
         data = render(picture)
     finally:
         _progress("", 1.0)
-    _write(args.output, data)
+    try:
+        wholefile.write(args.output, data)
+    except OSError as error:
+        raise Failure(f"{args.output}: {error.strerror}") from None
     return 0
 
 
@@ -88,25 +90,6 @@ def _drawing(kind: str, width: int) -> Callable[[Picture], bytes]:
         return figure.render(picture, kind, width)
 
     return draw
-
-
-def _write(path: str, data: bytes) -> None:
-    """Whole or not at all."""
-    folder = os.path.dirname(path) or "."
-    try:
-        handle, name = tempfile.mkstemp(prefix=".memtriage-plot-", dir=folder)
-        try:
-            with open(handle, "wb") as out:
-                out.write(data)
-                mask = os.umask(0)
-                os.umask(mask)
-                os.fchmod(out.fileno(), 0o666 & ~mask)
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
-    except OSError as error:
-        raise Failure(f"{path}: {error.strerror}") from None
 
 
 def _progress(what: str, share: float) -> None:

@@ -7,10 +7,8 @@ at most :data:`POINTS` points a host, thinned as they get old, and the same gate
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 
-from memtriage import growth
+from memtriage import growth, wholefile
 from memtriage.fleet.hosts import OK, Fleet, Host
 from memtriage.fleet.trouble import Trouble
 from memtriage.record import TYPE_CHECKING, NamedTuple
@@ -124,15 +122,6 @@ def write(path: str, past: Past) -> None:
     """Replaces the file in one step. Raises :class:`~memtriage.fleet.trouble.Trouble`."""
     tree = {"format": FORMAT, "started": past.started, "hosts": past.hosts}
     try:
-        handle, name = tempfile.mkstemp(prefix=".fleet-", dir=os.path.dirname(path) or ".")  # mode 0600
-        try:
-            with os.fdopen(handle, "w", encoding="ascii") as file:
-                json.dump(tree, file, separators=(",", ":"))
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(name, path)
-        except BaseException:
-            os.unlink(name)
-            raise
+        wholefile.write(path, json.dumps(tree, separators=(",", ":")).encode("ascii"), 0o600)
     except OSError as error:
         raise Trouble(f"{path}: the history cannot be written: {error.strerror}") from None
