@@ -112,6 +112,20 @@ def test_what_is_not_pinned(cache: Cache, sizes: Callable[[int], float], scan: i
     assert found.pinned == []
 
 
+@pytest.mark.parametrize(("rows", "sizes", "held"), [
+    (75, lambda step: 400, True),  # shown less than a window ago, and nothing was given back
+    (140, lambda step: 400, False),  # long ago, and it does not grow: nobody knows
+    (140, lambda step: 400 + 2 * step, True),  # long ago, and it has grown ever since
+    (140, lambda step: 400 + 2 * step - (100 if step == 60 else 0), False),  # once it gave something back
+    (75, lambda step: 400 - (20 if step > 70 else 0), False),  # just now it gives something back
+])
+def test_pinned_holds_until_something_is_given_back(rows: int, sizes: Callable[[int], float], held: bool) -> None:
+    """Reclaim in the first 30 of so many steps of five minutes; a window is 48."""
+    found = outlook(rows, c_x=sizes, caches={"x": Cache(True, 0.97)}, available=lambda step: 1500,
+                    extra={"pgscan": lambda step: 40000 * min(step, 30)})
+    assert [one.key for one in found.pinned] == (["c.x"] if held else [])
+
+
 def test_two_causes_in_order_and_no_innocent() -> None:
     found = outlook(g_java=lambda step: 100 + 12 * step, c_filp=lambda step: 20 + 24 * step, g_sshd=lambda step: 30 + 1.5 * step,
                     g_chrome=lambda step: 900)

@@ -11,6 +11,7 @@ pages of a process group, ``n.NAME`` its members, ``pgscan`` (pages) and ``slabs
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 from memtriage import growth
@@ -79,6 +80,14 @@ class Pinned(NamedTuple):
     key: str
     size: float
     growth: float
+
+
+class Reclaim(NamedTuple):
+    """Steps between two samples in which the kernel reclaimed, the bytes it scanned in them, and by how many a cache changed."""
+
+    times: int
+    scanned: float
+    change: float
 
 
 class Outlook(NamedTuple):
@@ -234,25 +243,44 @@ def _change(part: History, key: str) -> float | None:
 
 
 def _pinned(history: History, name: str, cache: Cache, total: float, window: float) -> Pinned | None:
-    """Whether the kernel has reclaimed memory for a while and this cache did not shrink."""
-    key = "c." + name
+    """Whether the kernel has reclaimed memory for a while and this cache did not shrink.
+
+    That shows only while the kernel reclaims. What has shown holds until the cache gives something back: for a window, and for as long as
+    the cache goes on growing.
+    """
+    key, times = "c." + name, history.times
     now = history.size(key, history.rows[-1]) if history.rows else None
     if not now or now < max(LARGE, total / 100) or (cache.in_use is not None and cache.in_use < IN_USE):
         return None
-    # A window, or the last six steps where the check runs so rarely that there are not as many in it.
-    start = min(growth.cut(history.times, window), max(0, len(history.rows) - 7))
-    rows, times = history.rows[start:], 0
-    change = scanned = 0.0
-    for before, after in zip(rows, rows[1:]):
-        if "pgscan" not in before or "pgscan" not in after:
-            continue
-        step = (after["pgscan"] - before["pgscan"]) * history.page
-        if step < RECLAIMS * total:
-            continue
-        times += 1
-        scanned += step
-        change += (history.size(key, after) or 0.0) - (history.size(key, before) or 0.0)
-    # Three times, and as many pages in all as the cache has: it had its turn, and kept what it holds.
-    if times < 3 or scanned < now or change < -0.02 * now:
+    last = len(times) - 1
+
+    def start(end: int) -> int:
+        """A window before ``end``, or six steps where the check runs so rarely that there are not as many in it."""
+        return min(bisect_left(times, times[end] - window - 1e-6), max(0, end - 6))
+
+    passes = [Reclaim(0, 0.0, 0.0)]  # up to each row
+    for before, after in zip(history.rows, history.rows[1:]):
+        step = (after["pgscan"] - before["pgscan"]) * history.page if "pgscan" in before and "pgscan" in after else 0
+        so_far = passes[-1]
+        if step >= RECLAIMS * total:
+            change = (history.size(key, after) or 0.0) - (history.size(key, before) or 0.0)
+            so_far = Reclaim(so_far.times + 1, so_far.scanned + step, so_far.change + change)
+        passes.append(so_far)
+    if passes[-1].times < 3:
         return None
-    return Pinned(key, now * (1.0 if cache.in_use is None else min(1.0, cache.in_use)), change)
+    recent = start(last)
+    oldest = 0 if now - (history.size(key, history.rows[recent]) or 0.0) >= 0.02 * now else recent
+    least = now
+    for end in range(last, oldest - 1, -1):
+        size = history.size(key, history.rows[end]) or 0.0
+        least = min(least, size)
+        if least < 0.98 * size:
+            return None
+        if not end or passes[end].times == passes[end - 1].times:
+            continue  # nothing shows where the kernel did not reclaim
+        whole, before_it = passes[end], passes[start(end)]
+        change = whole.change - before_it.change
+        # Three times, and as many pages in all as the cache has: it had its turn, and kept what it holds.
+        if whole.times - before_it.times >= 3 and whole.scanned - before_it.scanned >= size > 0 and change >= -0.02 * size:
+            return Pinned(key, now * (1.0 if cache.in_use is None else min(1.0, cache.in_use)), change)
+    return None
