@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from memtriage import quantity
+from memtriage import quantity, wording
 
 
 @pytest.mark.parametrize(("text", "value"), [("1B", 1), ("512MiB", 512 * 2**20), ("1.5GiB", 3 * 2**29), ("0.5KiB", 512)])
@@ -56,3 +56,10 @@ def test_primes() -> None:
     assert [number for number in range(20) if quantity.prime(number)] == [2, 3, 5, 7, 11, 13, 17, 19]
     assert quantity.prime_mib(100 * quantity.MIB) == 97 * quantity.MIB
     assert quantity.prime_mib(2 * quantity.MIB - 1) is None
+
+
+@pytest.mark.parametrize("low, high, said", [
+    (119, 121.2, "2.0 min"), (100, 150, "1.7 min to 2.5 min"), (8.2 * 3600, 10.4 * 3600, "8.2 h to 10.4 h"),
+    (33, 34, "33 s to 34 s"), (3000, 3700, "0.8 h to 1.0 h"), (40 * 3600, 50 * 3600, "1.7 d to 2.1 d")])
+def test_a_range_has_the_unit_of_its_larger_end(low: float, high: float, said: str) -> None:
+    assert wording.durations(low, high) == said

@@ -201,8 +201,8 @@ def eta_words(found: exhaustion.Outlook) -> str:
     """``gone in 9.1 h (8.2 h to 10.4 h)``, or nothing where nothing is proven."""
     if found.eta is None or found.eta_low is None or found.eta_high is None:
         return ""
-    low, high = wording.duration(found.eta_low), wording.duration(found.eta_high)
-    return f"gone in {wording.duration(found.eta)}" + (f" ({low} to {high})" if low != high else "")
+    between = wording.durations(found.eta_low, found.eta_high)
+    return f"gone in {wording.duration(found.eta)}" + (f" ({between})" if " to " in between else "")
 
 
 def _key_words(key: str) -> str:

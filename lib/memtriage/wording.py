@@ -38,10 +38,25 @@ def percent(value: float) -> str:
 
 def duration(seconds: float) -> str:
     """``5400`` -> ``1.5 h``."""
+    return _in_unit(seconds, *_unit(seconds))
+
+
+def durations(low: float, high: float) -> str:
+    """A range, both ends in the unit of ``high``: ``8.2 h to 10.4 h``. Where both ends read the same, they are said once."""
+    unit = _unit(high)
+    first, last = _in_unit(low, *unit), _in_unit(high, *unit)
+    return first if first == last else f"{first} to {last}"
+
+
+def _unit(seconds: float) -> tuple[int, str]:
     for factor, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= 2 * factor or (unit == "h" and seconds >= factor):
-            return "%.1f %s" % (seconds / factor, unit)
-    return "%d s" % seconds
+            return factor, unit
+    return 1, "s"
+
+
+def _in_unit(seconds: float, factor: int, unit: str) -> str:
+    return "%d s" % seconds if factor == 1 else "%.1f %s" % (seconds / factor, unit)
 
 
 def clean(name: str, width: int = 48) -> str:

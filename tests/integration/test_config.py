@@ -61,6 +61,7 @@ def test_output_goes_to_stdout_a_file_or_a_folder(target: str, tmp_path: Path) -
     (["--add", "a b=check_free_mem"], "'a b=check_free_mem' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd"
                                       " (NAME of A-Z a-z 0-9 _ -)"),
     (["--add", "x=check_load -w 1"], "'check_load' is none of " + ", ".join(table.CHECKS)),
+    (["--checks", "check_free_mem", "--add", "x=check_oom_kill"], "--add 'x' needs 'check_oom_kill', which --checks leaves out"),
     (["--add", "x=check_free_mem -w abc"],
      "check_free_mem would refuse this: --warning: 'abc' is no range such as 10, 10:, ~:10, 10:20 or @10:20"),
     (["--add", "x=check_free_mem -C 'a"], "'x=check_free_mem -C 'a': No closing quotation"),

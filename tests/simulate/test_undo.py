@@ -9,6 +9,7 @@ import resource
 import select
 import signal
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -239,3 +240,12 @@ def test_usage(options: tuple[str, ...], code: int, words: str) -> None:
     answer = simulate(*options)
     assert answer.code == code
     assert words in answer.err, answer.err
+
+
+def test_negative_names_in_tmpfs_are_refused_and_the_option_named() -> None:
+    if not os.path.isdir("/dev/shm"):
+        pytest.skip("no tmpfs at /dev/shm")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        done = simulate("negative", *SMALL, "--folder", folder)
+        assert (done.code, os.listdir(folder)) == (1, [])
+        assert "negative: tmpfs keeps no negative dentries; give a folder on a disk with --folder\n" in done.err, done

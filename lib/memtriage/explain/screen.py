@@ -82,8 +82,8 @@ def _sentences(answer: Answer, deep: Deep | None) -> Iterator[str]:
 def _until(answer: Answer) -> str:
     outlook = answer.outlook
     if outlook.eta is not None and outlook.eta_low is not None and outlook.eta_high is not None:
-        return (f"Memory will be gone in {wording.duration(outlook.eta)} ({wording.duration(outlook.eta_low)} to "
-                f"{wording.duration(outlook.eta_high)}).")
+        between = wording.durations(outlook.eta_low, outlook.eta_high)
+        return f"Memory will be gone in {wording.duration(outlook.eta)}" + (f" ({between})." if " to " in between else ".")
     if answer.samples < 2:
         return "Not known: no check has remembered anything of this boot yet."
     return f"Nothing grows provenly ({answer.samples} samples over {wording.duration(answer.history_s)})."

@@ -137,6 +137,8 @@ def _line(checks: list[Check], text: str) -> Line:
     if not equals or not words or not name or not NAME_LETTERS.issuperset(name):
         raise Refused(f"'{text}' is not NAME=CHECK OPTIONS, such as check_httpd=check_proc_count -C httpd (NAME of A-Z a-z 0-9 _ -)")
     known = {item.name: item for item in checks}
+    if words[0] in CHECKS and words[0] not in known:
+        raise Refused(f"--add '{name}' needs '{words[0]}', which --checks leaves out")
     if words[0] not in known:
         raise Refused(f"'{words[0]}' is none of {', '.join(known)}")
     found = known[words[0]]

@@ -7,6 +7,7 @@ import secrets
 import tempfile
 import time
 
+from memtriage.procfs import files
 from memtriage.quantity import MIB, prime_mib
 from memtriage.record import NamedTuple
 from memtriage.simulate import groups, kinds, measure, safety
@@ -45,8 +46,18 @@ def choose(name: str, place: Place, screen: Screen) -> tuple[Kind, measure.Cost]
     raise Refused("; ".join(reasons))
 
 
+def _in_tmpfs(folder: str) -> bool:
+    """Whether mountinfo (proc_pid_mountinfo(5)) calls the file system with the folder's device number a tmpfs."""
+    device = os.stat(folder).st_dev
+    number = b"%d:%d" % (os.major(device), os.minor(device))
+    lines = [line.partition(b" - ") for line in files.read("/proc", "self/mountinfo").splitlines()]
+    return any(mount.split()[2:3] == [number] and kind.split()[:1] == [b"tmpfs"] for mount, _, kind in lines)
+
+
 def _cost(kind: Kind, place: Place) -> measure.Cost:
     folder = ""
+    if kind.name == "negative" and _in_tmpfs(place.folder):
+        raise Refused("tmpfs keeps no negative dentries; give a folder on a disk with --folder")
     if kind.folder:  # of its own, since the kernel keeps what it knows of a folder as long as the folder is there
         folder = os.path.join(place.folder, "probe")
         os.mkdir(folder)
