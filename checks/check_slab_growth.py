@@ -135,7 +135,7 @@ class SlabGrowth(nagiosplugin.Resource):
             head = f"memory {diagnosis.eta_words(self.outlook)}; culprit: {culprit.words}"
         elif self.grave():
             held = self.grave()[0]
-            head = f"culprit: {self.words(held.key)} {size(held.size)}, pinned: the kernel reclaims and cannot shrink it; {level}"
+            head = f"culprit: {diagnosis.pinned_words(held, caches)}: the kernel reclaims and cannot shrink it; {level}"
         elif state_now and self.growth_alarms():
             head = f"{change.suspect_words} grows {size(change.suspect.per_hour)}/h over {duration(change.span)}; {level}"
         elif state_now:
@@ -153,9 +153,6 @@ class SlabGrowth(nagiosplugin.Resource):
             head = f"{level}; growth is said after {duration(window) if window < 60 else 'a minute'} of history"
             head += f"; largest: {largest.words} {size(largest.size)}" if largest else ""
         return head + (f"; caches unnamed (slabinfo: {self.now.slab.denied.reason})" if self.now.slab.denied else "")
-
-    def words(self, key):
-        return next((cache.words for cache in self.now.slab.caches if "c." + cache.name == key), f"slab cache '{clean(key[2:])}'")
 
     def largest_unreclaimable(self):
         fixed = [cache for cache in self.change.largest if not cache.reclaimable] or self.change.largest

@@ -93,7 +93,7 @@ def test_the_same_cache_pinned_is_critical_though_available_counts_it(tmp_path):
     answer = play(tmp_path, moments, "check_slab_growth", "--eta-critical", "1h:", "--eta-warning", "2h:")
     assert answer.code == 2
     assert answer.first.startswith("SLAB_GROWTH CRITICAL - culprit: slab cache 'nfs_inode_cache' 1."), answer.first
-    assert "GiB, pinned: the kernel reclaims and cannot shrink it; slab 1." in answer.first
+    assert "1.51 GiB, 1.43 GiB of it pinned: the kernel reclaims and cannot shrink it; slab 1." in answer.first
     free = play(tmp_path, moments[-1:], "check_free_mem")
     assert free.code == 2
     assert "without what is pinned, gone in" in free.first
