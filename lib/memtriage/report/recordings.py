@@ -17,7 +17,7 @@ from memtriage.procfs import (
     files,
     oom_report,
 )
-from memtriage.recording import Recording, Sample, Unreadable, payload
+from memtriage.recording import FIRST, Recording, Sample, Unreadable, payload
 from memtriage.recording.scan import Entry
 from memtriage.report import choose
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
@@ -145,7 +145,7 @@ def _clock(skimmed: Skimmed, span: range) -> array[float]:
 def _runs(skimmed: Skimmed, span: range) -> list[int]:
     """Where the recorder was started anew."""
     return [place for place in skimmed.odd if span.start < place < span.stop
-            and (skimmed.first[place] or skimmed.boot[place] < skimmed.boot[place - 1])]
+            and (skimmed.flags[place] & FIRST or skimmed.boot[place] < skimmed.boot[place - 1])]
 
 
 def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tuple[int, Gap]], tuple[int, int]]:
@@ -153,13 +153,13 @@ def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tupl
     least = (times[-1] - times[0]) / NARROW
     found: list[tuple[int, Gap]] = []
     lost = holes = 0
-    seq, interval, first, boot = skimmed.seq, skimmed.interval, skimmed.first, skimmed.boot
+    seq, interval, flags, boot = skimmed.seq, skimmed.interval, skimmed.flags, skimmed.boot
     base = span.start
     for place in skimmed.odd:
         if not base < place < span.stop:
             continue
         seconds = times[place - base] - times[place - base - 1]
-        missing = 0 if first[place] or boot[place] < boot[place - 1] else seq[place] - seq[place - 1] - 1
+        missing = 0 if flags[place] & FIRST or boot[place] < boot[place - 1] else seq[place] - seq[place - 1] - 1
         if not missing and seconds * 1000 <= SLACK * max(interval[place], interval[place - 1]):
             continue
         lost += missing
