@@ -13,6 +13,7 @@ import struct
 import sys
 import zlib
 from array import array
+from collections.abc import Set
 
 from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
@@ -26,14 +27,15 @@ ENOUGH, MORE, MOST = 128, 1024, 448
 MARGIN = layout.ALIGN + MORE
 _HEAD = struct.Struct("<II8sQ16xI16xBxH")
 """Of a record's head mark, checksum, name, number, length, kind, base."""
-_ITEM = struct.Struct("<BBiII").unpack_from
+_PLACED = struct.Struct("<BBiII")
+_ITEM = _PLACED.unpack_from
 _COUNTS = struct.Struct("<II").unpack_from
 _SPAN = struct.Struct("<HHH").unpack_from
 _CHANGED_FIRST = struct.Struct("<BB14xIIHH")
 """Beginning of a payload whose first item is a file that changed: width, how, counts, and which are the first two lines that did."""
 Lines = tuple[int, int, int, int]
-"""What stands between name and unit in the lines MemFree and MemAvailable, one behind the other, as one number of so many bytes; the lengths of
-these lines and of that before them, MemTotal."""
+"""What stands between name and unit in the lines MemFree and MemAvailable, one behind the other, as one number of so many bytes; the
+lengths of these lines and of that before them, MemTotal."""
 _WHOLE, _SAME, _CHANGED, _GONE = 0, 1, 2, 5
 CODES = "qqqIBHqqq"
 """What the columns of :class:`Skimmed` are made of; and where, counted in such, each of the first lies in a record's head."""
@@ -153,8 +155,8 @@ def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]
                         middle = tail + long - front
                         stop = middle + wide - other
                         if tail < middle < stop <= len(raw):
-                            lines = (digits ^ number(raw[tail:middle], "big") >> 24 << 8 * wide - 128 ^ number(raw[middle:stop], "big") >> 24,
-                                     long, wide, total)
+                            lines = (digits ^ number(raw[tail:middle], "big") >> 24 << 8 * wide - 128
+                                     ^ number(raw[middle:stop], "big") >> 24, long, wide, total)
                 if lines is None:
                     lines = _first_lines(raw, base)
             except _WRONG:
@@ -201,8 +203,8 @@ def _odd(columns: list[array[int]], odd: list[int], begin: int) -> None:
     if (not steps or (min(steps) >= 0 and max(steps) <= interval[0] * 1_500_000)) and interval.count(interval[0]) == len(interval) and (
             seq == array("q", range(seq[0], seq[0] + len(seq))) and flags[1:].count(0) == len(flags) - 1):
         return
-    odd += [begin + at for at, step in enumerate(steps) if seq[at + 1] - seq[at] != 1 or flags[at + 1] & 1 or interval[at + 1] != interval[at]
-            or not 0 <= step <= interval[at + 1] * 1_500_000]
+    odd += [begin + at for at, step in enumerate(steps) if seq[at + 1] - seq[at] != 1 or flags[at + 1] & 1
+            or interval[at + 1] != interval[at] or not 0 <= step <= interval[at + 1] * 1_500_000]
 
 
 def _numbers(texts: list[bytes], free: array[int], available: array[int]) -> None:
@@ -249,7 +251,7 @@ def _first_lines(raw: bytes, base: Lines | None) -> Lines | None:
 
 
 def _known(free: bytes, available: bytes, total: int) -> Lines | None:
-    if not (free.startswith(b"MemFree:") and available.startswith(b"MemAvailable: ") and free.endswith(b" kB") and available.endswith(b" kB")):
+    if not (free.startswith(b"MemFree:") and available.startswith(b"MemAvailable: ") and free[-3:] == b" kB" == available[-3:]):
         return None
     return int.from_bytes(free[8:-3] + available[13:-3], "big"), len(free), len(available), total
 
@@ -281,6 +283,27 @@ def _changed(raw: bytes, at: int, base: Lines) -> Lines | None:
             part = (int.from_bytes(old[front:], "big") ^ int.from_bytes(part, "big")).to_bytes(size, "big")
         lines[place] = old[:front] + part + old[len(old) - back :]
     return _known(lines[1], lines[2], len(lines[0]))
+
+
+def skipped(raw: bytes, known: list[str], wanted: Set[str]) -> bytes:
+    """A payload in which sources that are not ``wanted`` pass for unchanged.
+
+    ``known``: the names of the sources of the record leaned on, sorted.
+    """
+    parts = []
+    start = at = 0
+    try:
+        while at < len(raw):
+            width, how, begin, took, length = _ITEM(raw, at)
+            body = at + 14 + (width or 2)
+            if how == _CHANGED and not width and known[raw[at + 14] | raw[at + 15] << 8] not in wanted:
+                parts += [raw[start:at], _PLACED.pack(0, _SAME, begin, took, 0), raw[at + 14 : body]]
+                start = body + length
+            at = body + length
+    except (struct.error, IndexError):
+        return raw  # damaged: whoever decodes it says so
+    parts.append(raw[start:])
+    return b"".join(parts) if start <= len(raw) else raw
 
 
 def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
