@@ -19,11 +19,11 @@ from memtriage.procfs import (
 )
 from memtriage.recording import FIRST, Recording, Sample, Unreadable, layout, payload
 from memtriage.recording.scan import Entry
-from memtriage.report import choose
+from memtriage.report import choose, glance
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
 from memtriage.report.parallel import halves
 from memtriage.report.sampled import SOURCES, Reader
-from memtriage.report.skim import Skimmed, skim, skipped
+from memtriage.report.skim import Skimmed, skim
 from memtriage.report.verdict import rules
 from memtriage.state import Sample as Remembered
 from memtriage.wording import clean
@@ -68,7 +68,7 @@ class _Chosen(Recording):
     def _inflated(self, entry: Entry) -> bytes:
         raw = super()._inflated(entry)
         base = self._cache.get(entry.head.seq - entry.head.base) if self._wanted is not None and entry.head.kind == layout.DELTA else None
-        return raw if base is None or self._wanted is None else skipped(raw, sorted(base.sources), self._wanted)
+        return raw if base is None or self._wanted is None else glance.skipped(raw, sorted(base.sources), self._wanted)
 
     def chosen(self) -> Iterator[tuple[int, Sample]]:
         """Those that were asked for, with their places; what is damaged or was overwritten meanwhile is left out."""

@@ -13,12 +13,12 @@ import struct
 import sys
 import zlib
 from array import array
-from collections.abc import Set
 
 from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
 from memtriage.recording.reader import file_head
 from memtriage.recording.scan import Entry, Window, next_mark
+from memtriage.report import glance
 from memtriage.report.parallel import halves
 
 BLOCK = 4 * 1024 * 1024
@@ -27,21 +27,12 @@ ENOUGH, MORE, MOST = 128, 1024, 448
 MARGIN = layout.ALIGN + MORE
 _HEAD = struct.Struct("<II8sQ16xI16xBxH")
 """Of a record's head mark, checksum, name, number, length, kind, base."""
-_PLACED = struct.Struct("<BBiII")
-_ITEM = _PLACED.unpack_from
-_COUNTS = struct.Struct("<II").unpack_from
-_SPAN = struct.Struct("<HHH").unpack_from
 _CHANGED_FIRST = struct.Struct("<BB14xIIHH")
 """Beginning of a payload whose first item is a file that changed: width, how, counts, and which are the first two lines that did."""
-Lines = tuple[int, int, int, int]
-"""What stands between name and unit in the lines MemFree and MemAvailable, one behind the other, as one number of so many bytes; the
-lengths of these lines and of that before them, MemTotal."""
-_WHOLE, _SAME, _CHANGED, _GONE = 0, 1, 2, 5
 CODES = "qqqIBHqqq"
 """What the columns of :class:`Skimmed` are made of; and where, counted in such, each of the first lies in a record's head."""
 STEPS = (2, 3, 4, 13, 61, 31, None, None, None)
 SEQ, REAL, BOOT, INTERVAL, FLAGS, BASE, OFFSET, FREE, AVAILABLE = range(9)
-_WRONG = (zlib.error, struct.error, IndexError, ValueError, OverflowError)
 
 
 class Skimmed(NamedTuple):
@@ -107,7 +98,7 @@ def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]
     """
     columns = [array(code) for code in CODES]
     odd: list[int] = []
-    known: dict[int, Lines | None] = {}
+    known: dict[int, glance.Lines | None] = {}
     heads: list[bytes] = []
     texts: list[bytes] = []
     add_head, add_text, add_offset = heads.append, texts.append, columns[OFFSET].append
@@ -158,12 +149,12 @@ def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]
                             lines = (digits ^ number(raw[tail:middle], "big") >> 24 << 8 * wide - 128
                                      ^ number(raw[middle:stop], "big") >> 24, long, wide, total)
                 if lines is None:
-                    lines = _first_lines(raw, base)
-            except _WRONG:
+                    lines = glance.first_lines(raw, base)
+            except glance.WRONG:
                 lines = None
             if lines is None:
                 short += kind == delta
-                lines = _inflated_further(data[body : body + MORE], base)
+                lines = glance.further(data[body : body + MORE], base)
             known[seq] = lines
             add_head(data[at:body])
             add_offset(place)
@@ -224,86 +215,6 @@ def _numbers(texts: list[bytes], free: array[int], available: array[int]) -> Non
             found.extend([int(word) for word in words] if sound else (-1, -1))
     free.extend(found[::2])
     available.extend(found[1::2])
-
-
-def _inflated_further(stored: bytes, base: Lines | None) -> Lines | None:
-    """The same of a payload of which more must be looked at."""
-    try:
-        return _first_lines(zlib.decompressobj(-15).decompress(stored, 4 * MORE), base)
-    except _WRONG:
-        return None
-
-
-def _first_lines(raw: bytes, base: Lines | None) -> Lines | None:
-    """The lines MemFree and MemAvailable of the beginning of a payload, against those of the record it leans on."""
-    width, how, _, _, length = _ITEM(raw)
-    at = 14 + (width or 2)
-    while how == _GONE:
-        at += length
-        width, how, _, _, length = _ITEM(raw, at)
-        at += 14 + (width or 2)
-    if how == _CHANGED:
-        return _changed(raw, at, base) if base is not None else None
-    if how == _WHOLE:
-        lines = raw[at : at + length].split(b"\n", 3)
-        return _known(lines[1], lines[2], len(lines[0])) if len(lines) == 4 and lines[0].startswith(b"MemTotal:") else None
-    return base if how == _SAME else None
-
-
-def _known(free: bytes, available: bytes, total: int) -> Lines | None:
-    if not (free.startswith(b"MemFree:") and available.startswith(b"MemAvailable: ") and free[-3:] == b" kB" == available[-3:]):
-        return None
-    return int.from_bytes(free[8:-3] + available[13:-3], "big"), len(free), len(available), total
-
-
-def _changed(raw: bytes, at: int, base: Lines) -> Lines | None:
-    """``base`` with what a list of changed lines says of lines 0 to 2; see ``_apply`` in :mod:`memtriage.recording.payload`."""
-    count, whole = _COUNTS(raw, at)
-    fronts = at + 8 + 2 * count
-    spans = fronts + count
-    tail = spans + 6 * whole
-    digits, long, wide, total = base
-    text = digits.to_bytes(long + wide - 27, "big")
-    lines = [bytes(total), b"MemFree:" + text[: long - 11] + b" kB", b"MemAvailable:" + text[long - 11 :] + b" kB"]
-    place = 0
-    for number in range(min(count, 3)):
-        place += raw[at + 8 + 2 * number] | raw[at + 9 + 2 * number] << 8
-        if place > 2:
-            break
-        old, front, back = lines[place], raw[fronts + number], 0
-        size = len(old) - front
-        if front == 255:
-            front, back, size = _SPAN(raw, spans)
-            spans += 6
-        part = raw[tail : tail + size]
-        if size < 0 or len(part) != size or front + back > len(old):
-            return None
-        tail += size
-        if raw[fronts + number] != 255:
-            part = (int.from_bytes(old[front:], "big") ^ int.from_bytes(part, "big")).to_bytes(size, "big")
-        lines[place] = old[:front] + part + old[len(old) - back :]
-    return _known(lines[1], lines[2], len(lines[0]))
-
-
-def skipped(raw: bytes, known: list[str], wanted: Set[str]) -> bytes:
-    """A payload in which sources that are not ``wanted`` pass for unchanged.
-
-    ``known``: the names of the sources of the record leaned on, sorted.
-    """
-    parts = []
-    start = at = 0
-    try:
-        while at < len(raw):
-            width, how, begin, took, length = _ITEM(raw, at)
-            body = at + 14 + (width or 2)
-            if how == _CHANGED and not width and known[raw[at + 14] | raw[at + 15] << 8] not in wanted:
-                parts += [raw[start:at], _PLACED.pack(0, _SAME, begin, took, 0), raw[at + 14 : body]]
-                start = body + length
-            at = body + length
-    except (struct.error, IndexError):
-        return raw  # damaged: whoever decodes it says so
-    parts.append(raw[start:])
-    return b"".join(parts) if start <= len(raw) else raw
 
 
 def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
