@@ -92,8 +92,8 @@ def test_numbers_of_any_width(tmp_path: Path, rows: list[tuple[int, int, int]]) 
 def test_meminfo_that_is_no_meminfo_is_unknown(tmp_path: Path) -> None:
     """Neither made up nor taken from another sample; what follows is known again."""
     texts = [MEMINFO.format(free=7, available=9), "", MEMINFO.format(free=7, available=9).replace("      7 kB", "   7  7 kB"),
-             MEMINFO.format(free=8, available=9).replace("MemFree:", "MemFoo: "), MEMINFO.format(free=5, available=9).replace("5 kB", "5 MB"),
-             MEMINFO.format(free=6, available=8)]
+             MEMINFO.format(free=8, available=9).replace("MemFree:", "MemFoo: "),
+             MEMINFO.format(free=5, available=9).replace("5 kB", "5 MB"), MEMINFO.format(free=6, available=8)]
     made = Author(Ring.open(str(tmp_path / "r"), 1 << 20), key_every=1)
     leaning = Author(Ring.open(str(tmp_path / "s"), 1 << 20))
     for text in texts:
