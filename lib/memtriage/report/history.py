@@ -61,8 +61,9 @@ class History(NamedTuple):
     gaps: Sequence[Gap]
     events: Sequence[Event]
     notes: Sequence[str]
-    explain: Callable[[Frame], object] | None = None
-    """Gives the :class:`memtriage.explain.answer.Answer` at a frame, where the source has enough for one."""
+    explain: Callable[[Frame, float, float | None], object] | None = None
+    """Gives the :class:`memtriage.explain.answer.Answer` at a frame, where the source has enough for one; for a window and a warm-up as
+    :class:`memtriage.report.verdict.Asked` has them."""
 
 
 def joined(parts: Sequence[History]) -> History:
@@ -87,9 +88,9 @@ def joined(parts: Sequence[History]) -> History:
         end = max(end, stop)
     by_part = {id(frame): part.explain for part in parts for frame in part.frames}
 
-    def explain(frame: Frame) -> object:
+    def explain(frame: Frame, window: float, warmup: float | None) -> object:
         found = by_part.get(id(frame))
-        return found(frame) if found is not None else None
+        return found(frame, window, warmup) if found is not None else None
 
     events = sorted({event for part in parts for event in part.events})
     notes = list(dict.fromkeys(note for part in parts for note in part.notes))

@@ -24,7 +24,7 @@ from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusa
 from memtriage.report.parallel import halves
 from memtriage.report.sampled import SOURCES, Reader
 from memtriage.report.skim import Skimmed, skim
-from memtriage.report.verdict import rules
+from memtriage.report.verdict import Asked, rules
 from memtriage.state import Sample as Remembered
 from memtriage.wording import clean
 
@@ -132,7 +132,8 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
                       [gap for _, gap in gaps], sorted(events), notes)
     by_time = {frame.time: place for place, frame in shown}
     listed = [frame for _, frame in shown]
-    return history._replace(explain=lambda frame: _explain(path, skimmed, by_time.get(frame.time), listed, frame))
+    return history._replace(explain=lambda frame, window, warmup: _explain(
+        path, skimmed, by_time.get(frame.time), listed, frame, Asked(window, warmup)))
 
 
 def _clock(skimmed: Skimmed, span: range) -> array[float]:
@@ -274,7 +275,7 @@ def _page(path: str, skimmed: Skimmed, places: list[int]) -> int:
     return 4096
 
 
-def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame], frame: Frame) -> object:
+def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame], frame: Frame, asked: Asked) -> object:
     """The answer of ``memtriage explain --from`` at that sample, with the frames before it as its history."""
     from memtriage.explain import answer  # noqa: PLC0415 - a page asks for it, a picture does not
 
@@ -286,7 +287,7 @@ def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame]
         for _, sample in recording.chosen():
             proc, sys = recorded.snapshot_to_tree(sample, folder)
             try:
-                return answer.find(proc, sys, exact=False, given=past, rules=rules(before))
+                return answer.find(proc, sys, exact=False, given=past, rules=rules(before, asked))
             except files.ProcfsError:
                 return None
     return None
