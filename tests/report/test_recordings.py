@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,25 @@ def test_the_ledger_of_explain(tmp_path: Path) -> None:
     assert [moment.index for moment in moments] == list(range(12))
     assert moments[0].verdict[0] == "Out of memory? No: 537 MiB of 977 MiB can still be had, 55.0%."
     assert sum(row.size for row in moments[0].rows if not row.words.startswith(" ")) == pytest.approx(1_000_000 * 1024, rel=0.02)
+
+
+def test_the_ledgers_of_two_recordings_in_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each moment's is that of its own file, in order; nothing is left behind where they were put together."""
+    (tmp_path / "room").mkdir()
+    monkeypatch.setenv("TMPDIR", str(tmp_path / "room"))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    for name, start, free in (("a", 1_700_000_000, 500_000), ("b", 1_700_000_500, 300_000)):
+        made = author(tmp_path / name)
+        for number in range(12):
+            made.write((start + number) * 10**9, (start - 1_600_000_000 + number) * 10**9, more=sample(free - 10_000 * number))
+        made.ring.close()
+    picture = compose.picture(inputs.read([str(tmp_path / "a"), str(tmp_path / "b")]), moments=True)
+    said = [moment.verdict[0] for moment in picture.moments]
+    assert len(said) == 24
+    for place, words in enumerate(said):
+        left = ((500_000 if place < 12 else 300_000) - 10_000 * (place % 12) + 50_000) / 1024
+        assert f" {left:.0f} MiB of 977 MiB" in words
+    assert list((tmp_path / "room").iterdir()) == []
 
 
 def test_what_cannot_be_read(tmp_path: Path) -> None:

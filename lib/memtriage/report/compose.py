@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from memtriage.explain import screen
 from memtriage.explain.answer import Answer
@@ -96,14 +97,15 @@ def _moments(history: History, frames: Sequence[Frame | None], times: list[float
     places = [place for place in sorted(wanted) if frames[place] is not None]
 
     def some(chosen: list[int]) -> list[Moment]:
-        return [_moment(history, frame, place, found, asked) for place in chosen if (frame := frames[place]) is not None]
+        shown = [(place, frame) for place in chosen if (frame := frames[place]) is not None]
+        answers = history.explain([frame for _, frame in shown], asked.window, asked.warmup) if history.explain is not None else []
+        return [_moment(history, frame, place, found, answer) for (place, frame), answer in zip_longest(shown, answers)]
 
     parts = [part for part in (places[::2], places[1::2]) if part]
     return sorted((moment for part in halves(some, [(part,) for part in parts]) for moment in part), key=lambda moment: moment[0])
 
 
-def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict, asked: verdict.Asked) -> Moment:
-    answer = history.explain(frame, asked.window, asked.warmup) if history.explain is not None else None
+def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict, answer: object) -> Moment:
     if isinstance(answer, Answer):
         return Moment(place, screen.sentences(answer), [
             Row(("  " if row.level else "") + row.words, float(row.size), _is_culprit(row.level, row.key, row.words, found.key))

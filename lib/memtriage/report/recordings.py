@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from memtriage import recorded
@@ -132,8 +132,8 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
                       [gap for _, gap in gaps], sorted(events), notes)
     by_time = {frame.time: place for place, frame in shown}
     listed = [frame for _, frame in shown]
-    return history._replace(explain=lambda frame, window, warmup: _explain(
-        path, skimmed, by_time.get(frame.time), listed, frame, Asked(window, warmup)))
+    return history._replace(explain=lambda wanted, window, warmup: _explain(
+        path, skimmed, by_time, listed, wanted, Asked(window, warmup)))
 
 
 def _clock(skimmed: Skimmed, span: range) -> array[float]:
@@ -275,19 +275,23 @@ def _page(path: str, skimmed: Skimmed, places: list[int]) -> int:
     return 4096
 
 
-def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame], frame: Frame, asked: Asked) -> object:
-    """The answer of ``memtriage explain --from`` at that sample, with the frames before it as its history."""
+def _explain(path: str, skimmed: Skimmed, places: dict[float, int], frames: list[Frame], wanted: Sequence[Frame],
+             asked: Asked) -> list[object]:
+    """The answers of ``memtriage explain --from`` at those samples, with the frames before each as its history."""
     from memtriage.explain import answer  # noqa: PLC0415 - a page asks for it, a picture does not
 
-    if place is None:
-        return None
-    before = [one for one in frames if one.boot == frame.boot and frame.uptime - BEFORE <= one.uptime <= frame.uptime]
-    past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
-    with _Chosen(path, skimmed, [place]) as recording, tempfile.TemporaryDirectory() as folder:
-        for _, sample in recording.chosen():
-            proc, sys = recorded.snapshot_to_tree(sample, folder)
+    by_place = {places[frame.time]: frame for frame in wanted if frame.time in places}
+    found: dict[float, object] = {}
+    with _Chosen(path, skimmed, sorted(by_place)) as recording, tempfile.TemporaryDirectory(
+            prefix="memtriage-moments-", dir=recorded.room()) as folder:
+        tree = recorded.Tree(folder)
+        for place, sample in recording.chosen():
+            frame = by_place[place]
+            before = [one for one in frames if one.boot == frame.boot and frame.uptime - BEFORE <= one.uptime <= frame.uptime]
+            past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
+            tree.show(sample)
             try:
-                return answer.find(proc, sys, exact=False, given=past, rules=rules(before, asked))
+                found[frame.time] = answer.find(tree.proc, tree.sys, exact=False, given=past, rules=rules(before, asked))
             except files.ProcfsError:
-                return None
-    return None
+                continue
+    return [found.get(frame.time) for frame in wanted]
