@@ -21,7 +21,7 @@ from memtriage.cli import Failure, growth_options
 from memtriage.explain import answer as answers
 from memtriage.explain import moment
 from memtriage.procfs import files
-from memtriage.report import bundle, case, evidence
+from memtriage.report import bundle, case, evidence, verdict
 from memtriage.report.private import CLASSES, Private
 
 
@@ -36,6 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--hide", metavar="WORD", action="append", default=[], help="replace this word too, such as a customer's name; may be repeated")
     add("--force", action="store_true", help="replace a file of that name")
     growth_options(parser)
+    parser.set_defaults(warmup=None)  # not asked for: the picture judges a history that begins soon after the boot by less
     add("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
 
 
@@ -58,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         raise Failure("--from and --to ask for a part of a recording: give FILE")
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
-    rules = answers.RULES._replace(window=args.window, warmup=args.warmup)
+    asked = verdict.Asked(args.window, args.warmup)
+    rules = answers.RULES._replace(window=args.window, warmup=answers.RULES.warmup if args.warmup is None else args.warmup)
     try:
         with tempfile.TemporaryDirectory(prefix="memtriage-evidence-", dir=recorded.room()) as folder:
             span = case.Span(*(None if text is None else moment.parse(text) for text in (args.start, args.end)))
@@ -66,7 +68,7 @@ def run(args: argparse.Namespace) -> int:
                 found = case.of_recording(args.recording, private, folder, rules, span)
             else:
                 found = case.of_live(private, folder, args.state_dir, rules)
-            made = evidence.build(found, private, args.recording, span)
+            made = evidence.build(found, private, args.recording, span, asked)
     except LookupError as error:
         raise Failure(str(error.args[0])) from None
     except files.ProcfsError as error:
