@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import html
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from memtriage import cli
+from tests.replay.made import Host
 from tests.report.logs import START, sample
 
 pytest.importorskip("matplotlib")
@@ -43,6 +46,31 @@ def test_width_and_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     words = (log(tmp_path), "-o", str(out), "--width", "400", "--from", str(START + 600), "--to", str(START + 1200), "--title", "mine")
     assert plot(capsys, *words) == (0, "", "")
     assert int.from_bytes(out.read_bytes()[16:20], "big") == 400
+
+
+def heading(capsys: pytest.CaptureFixture[str], path: Path, *words: str) -> str:
+    out = path.with_suffix(".html")
+    assert plot(capsys, str(path), "-o", str(out), *words) == (0, "", "")
+    found = re.search("<h1>(.*?)</h1>", out.read_text("ascii"))
+    assert found is not None
+    return html.unescape(found[1])
+
+
+def test_window_and_warmup_decide_what_is_proven(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Twenty minutes of growth at the end of six hours: too short for a window of four hours, not for one of twenty minutes."""
+    host = Host(tmp_path / "recording")
+    host.up = 90_000.0
+    for minute in range(360):
+        grown = max(0, minute - 340) * 17_500
+        host.sample(caches={"nfs_inode_cache": 8000, "kmalloc-4k": 8000 + grown}, available=2_000_000 - 4 * grown)
+    host.close()
+    path, nothing = tmp_path / "recording", "No shortage of memory: 654 MiB of 3.81 GiB available"
+    assert heading(capsys, path) == nothing
+    assert heading(capsys, path, "--window", "20m") == "slab cache 'kmalloc-4k' +1.27 GiB in 22.0 min"
+    assert heading(capsys, path, "--window", "20m", "--warmup", "40h") == nothing
+    with pytest.raises(SystemExit):
+        plot(capsys, str(path), "-o", str(tmp_path / "x.html"), "--window", "soon")
+    assert capsys.readouterr().err.endswith("argument --window: 'soon' is no time span such as 10, 30m or 4h\n")
 
 
 def test_what_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

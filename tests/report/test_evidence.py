@@ -89,6 +89,55 @@ def test_the_report(leak: Path, tmp_path: Path) -> None:
         assert files[f"last/{name}"] == contents[-1].sources[name].data
 
 
+def told(words: tuple[str, ...], tmp_path: Path) -> str:
+    done = evidence(*words, "-o", str(tmp_path / "b.tar.gz"), "--force")
+    assert (done.returncode, done.stderr) == (0, "")
+    return " ".join(opened(tmp_path / "b.tar.gz")["report.txt"].decode().split())
+
+
+def test_a_part_of_the_recording(leak: Path, tmp_path: Path) -> None:
+    """Times are UTC, whatever zone the caller is in; of a part before the kill no limit was reached."""
+    text = told((str(leak), "--to", "2023-11-15 01:00"), tmp_path)
+    assert "A recording of 157 samples (memtriage record), of which 157, evenly spread, were compared; 2023-11-14 22:13:20 to " \
+           "2023-11-15 00:59:20." in text
+    assert "No limit was reached at the last sample: neither of memory," in text and "None in this history." in text
+    assert "struck" not in text and "oom.txt" not in opened(tmp_path / "b.tar.gz")
+    rows = opened(tmp_path / "b.tar.gz")["series.csv"].decode().splitlines()
+    assert rows[-1].startswith("2023-11-15 00:59:20,2,")
+    text = told((str(leak), "--from", "1700004000", "--to", "2023-11-15T01:00:00"), tmp_path)
+    assert "A recording of 100 samples (memtriage record), of which 100, evenly spread, were compared; 2023-11-14 23:20:20 to " in text
+    assert "Other kernels seen in this history: none." in text
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (("FILE", "--to", "2001-01-01"), "FILE: no sample between these times"),
+    (("FILE", "--from", "soon"), "'soon' is no time such as 2026-05-12T03:04"),
+    (("--to", "2001-01-01"), "--from and --to ask for a part of a recording: give FILE")])
+def test_a_part_that_is_none(leak: Path, words: tuple[str, ...], why: str) -> None:
+    done = evidence(*(str(leak) if word == "FILE" else word for word in words), "--list")
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memtriage evidence: {why.replace('FILE:', f'{leak}:')}\n")
+
+
+def test_kills_that_the_log_does_not_tell_of(tmp_path: Path) -> None:
+    """By the kernel's counter alone: one before the recording began, and one within it."""
+    host = Host(tmp_path / "recording")
+    host.oom_kills = 1
+    host.sample().sample()
+    host.close()
+    text = told((str(tmp_path / "recording"),), tmp_path)
+    assert "A limit was reached: the kernel counts 1 OOM kill since boot; when is not in this history. At the last sample none was " \
+           "reached: neither of memory, swap," in text
+    assert "8. OOM kills None in this history; the kernel counts 1 since boot." in text
+    host = Host(tmp_path / "other")
+    host.sample().sample()
+    host.oom_kills = 2
+    host.sample()
+    host.close()
+    text = told((str(tmp_path / "other"),), tmp_path)
+    assert "A limit was reached: the OOM killer struck 2 times, the last time at" in text and "(not named in the log)." in text
+    assert "No limit was reached" not in text
+
+
 def test_the_list_comes_first_and_tells_all(leak: Path, tmp_path: Path) -> None:
     listed = evidence(str(leak), "--list", cwd=tmp_path)
     done = evidence(str(leak), "-o", "b.tar.gz", cwd=tmp_path)

@@ -2,6 +2,7 @@
 
   memtriage evidence -o bundle.tar.gz                                  this host, now, and what checks have remembered
   memtriage evidence /var/log/memtriage/recording -o bundle.tar.gz     a recording
+  memtriage evidence FILE --to '2026-05-12 03:10' -o bundle.tar.gz     of it what was before that moment (UTC, as all times in the bundle)
 
 Names of hosts and users, addresses, command lines and paths are replaced, each by the same word everywhere; names of programs stay.
 The list of what is inside is shown; look at it before you send it.
@@ -18,8 +19,9 @@ import time
 from memtriage import recorded, wholefile
 from memtriage.cli import Failure, growth_options
 from memtriage.explain import answer as answers
+from memtriage.explain import moment
 from memtriage.procfs import files
-from memtriage.report import bundle, case, evidence
+from memtriage.report import bundle, case, evidence, verdict
 from memtriage.report.private import CLASSES, Private
 
 
@@ -27,6 +29,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("recording", nargs="?", metavar="FILE", help="a recording (default: the live host)")
     add("-o", "--output", metavar="BUNDLE", help="the file to write, such as bundle.tar.gz")
+    add("--from", dest="start", metavar="TIME", help="of a recording, begin there, such as 2026-05-12T03:04 (UTC), or seconds since 1970")
+    add("--to", dest="end", metavar="TIME", help="end there")
     add("--list", action="store_true", help="only show what would be inside")
     add("--include", metavar="KINDS", type=_kinds, default=(), help=f"leave these as they are: {','.join(CLASSES)}")
     add("--hide", metavar="WORD", action="append", default=[], help="replace this word too, such as a customer's name; may be repeated")
@@ -50,16 +54,21 @@ def run(args: argparse.Namespace) -> int:
         raise Failure(f"{args.output} exists: give another name, or --force")
     os.environ["TZ"] = "UTC"  # in the picture, too: a time zone tells where a host is
     time.tzset()
+    if args.recording is None and (args.start is not None or args.end is not None):
+        raise Failure("--from and --to ask for a part of a recording: give FILE")
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
     rules = answers.RULES._replace(window=args.window, warmup=args.warmup)
+    # By default the picture judges a history that begins soon after the boot by less than an hour, as plot does.
+    asked = verdict.Asked(args.window, None if args.warmup == answers.RULES.warmup else args.warmup)
     try:
         with tempfile.TemporaryDirectory(prefix="memtriage-evidence-", dir=recorded.room()) as folder:
+            span = case.Span(*(None if text is None else moment.parse(text) for text in (args.start, args.end)))
             if args.recording is not None:
-                found = case.of_recording(args.recording, private, folder, rules)
+                found = case.of_recording(args.recording, private, folder, rules, span)
             else:
                 found = case.of_live(private, folder, args.state_dir, rules)
-            made = evidence.build(found, private, args.recording)
+            made = evidence.build(found, private, args.recording, span, asked)
     except LookupError as error:
         raise Failure(str(error.args[0])) from None
     except files.ProcfsError as error:

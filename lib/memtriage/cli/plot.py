@@ -16,9 +16,9 @@ import sys
 from typing import Callable
 
 from memtriage import wholefile
-from memtriage.cli import Failure
+from memtriage.cli import Failure, growth_options
 from memtriage.explain import moment
-from memtriage.report import compose, inputs
+from memtriage.report import compose, inputs, verdict
 from memtriage.report.history import Unusable
 from memtriage.report.picture import Picture
 
@@ -36,6 +36,8 @@ def options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("-o", "--output", required=True, metavar="OUT", help="out.png, out.svg or out.html; an older one is replaced")
     parser.add_argument("--from", dest="start", metavar="TIME", help="such as 2026-05-12T03:04 (local) or seconds since 1970")
     parser.add_argument("--to", dest="end", metavar="TIME", help="the same for the end")
+    growth_options(parser)
+    parser.set_defaults(warmup=None)  # not asked for: less than the checks' hour where the history begins soon after the boot
     parser.add_argument("--width", type=_width, default=1200, metavar="PIXELS", help="of png and svg (default: 1200)")
     parser.add_argument("--title", metavar="TEXT", help="instead of the verdict")
     parser.add_argument("--host", default="", metavar="NAME", help="the host's name, to be shown; no file holds it")
@@ -50,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
         start, end = (None if text is None else moment.parse(text) for text in (args.start, args.end))
         history = inputs.read(args.files, start, end, _progress)
         _progress("judging", 0.8)
-        picture = compose.picture(history, args.host, args.title, moments=kind == "html")
+        picture = compose.picture(history, args.host, args.title, kind == "html", verdict.Asked(args.window, args.warmup))
     except LookupError as error:
         raise Failure(str(error.args[0])) from None
     except Unusable as error:

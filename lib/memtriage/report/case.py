@@ -16,6 +16,7 @@ from memtriage.procfs import boot_id, files, kmsg, pid, uptime
 from memtriage.record import NamedTuple
 from memtriage.recording import Recording, Sample, Unreadable, layout, payload
 from memtriage.recording.payload import Content, Process, Source
+from memtriage.recording.scan import Entry
 from memtriage.replay import kills
 from memtriage.report import oomtext
 from memtriage.report.private import Private
@@ -36,6 +37,21 @@ class Point(NamedTuple):
     sample: state.Sample
 
 
+class Span(NamedTuple):
+    """The part of a recording that is asked for, seconds since 1970; ``None``: up to its end."""
+
+    start: float | None = None
+    end: float | None = None
+
+    def of(self, entries: list[Entry]) -> list[Entry]:
+        """Those of ``entries`` in it, by the clock as it stood then."""
+        return [entry for entry in entries if (self.start is None or entry.head.real_ns >= self.start * 1e9)
+                and (self.end is None or entry.head.real_ns <= self.end * 1e9)]
+
+
+WHOLE = Span()
+
+
 class Case(NamedTuple):
     """All that a bundle is made of."""
 
@@ -53,7 +69,7 @@ class Case(NamedTuple):
     kills: list[kills.Kill]
     log_trouble: str
     samples: int
-    """In the recording."""
+    """In the recording, or the part of it."""
 
 
 def names() -> tuple[list[str], list[str]]:
@@ -71,14 +87,16 @@ def names() -> tuple[list[str], list[str]]:
     return [name for name in hosts if name], [name for name in users if name]
 
 
-def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rules = answers.RULES) -> Case:
+def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rules = answers.RULES, span: Span = WHOLE) -> Case:
     """Raises ``LookupError`` where there is nothing to tell of, :class:`~memtriage.procfs.files.ProcfsError`, ``OSError``."""
     tree = recorded.Tree(os.path.join(folder, "tree"))
     points: list[Point] = []
     first: tuple[Content, float] | None = None
     last: tuple[Content, float] | None = None
     with _opened(path) as recording:
-        entries = recording.entries
+        entries = span.of(recording.entries)
+        if recording.entries and not entries:
+            raise LookupError(f"{path}: no sample between these times")
         log = kills.Log(recording, entries)
         step = max(1, -(-len(entries) // MOST))
         places = sorted({*range(0, len(entries), step), len(entries) - 1} if entries else ())

@@ -7,11 +7,18 @@ from collections.abc import Sequence
 COLUMNS = 270
 """Stretches of time, each of which gives its first and last moment and its extremes: a column is four pixels wide."""
 
+NEAR = 8
+"""What lies in the first eighth of a stretch is its beginning: half a pixel."""
 
-def places(times: Sequence[float], series: Sequence[Sequence[int]], always: Sequence[int] = (), columns: int = COLUMNS) -> list[int]:
-    """The places to show, ascending: of each stretch its first, and where each of ``series`` is lowest and highest (-1: not known).
 
-    ``always`` are kept in any case: either side of a gap, what stands at an event. ``times`` ascend.
+def places(times: Sequence[float], series: Sequence[Sequence[int]], always: Sequence[int] = (), costs: Sequence[int] = (),
+           columns: int = COLUMNS) -> list[int]:
+    """The places to show, ascending: of each stretch one at its beginning, and where each of ``series`` is lowest and highest.
+
+    In ``series`` -1 stands for what is not known.
+
+    ``always`` are kept in any case: either side of a gap, what stands at an event. ``times`` ascend. Where ``costs`` says that one of the
+    first places of a stretch costs nothing (0) it is taken for its beginning.
     """
     count = len(times)
     if count <= 3 * columns:
@@ -23,7 +30,8 @@ def places(times: Sequence[float], series: Sequence[Sequence[int]], always: Sequ
         end = start + (column + 1) * width
         stop = _reach(times, end, place) if column < columns - 1 else count
         if stop > place:
-            found.add(place)
+            cheap = range(place, min(place + (stop - place) // NEAR, len(costs)))
+            found.add(next((at for at in cheap if not costs[at]), place))
             for values in series:
                 part = values[place:stop]
                 least = min(part)

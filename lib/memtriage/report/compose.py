@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 
 from memtriage.explain import screen
 from memtriage.explain.answer import Answer
@@ -18,16 +19,17 @@ MARKS = 40
 """Marks at most: kills first, then alarms, reboots, starts of the recorder."""
 
 
-def picture(history: History, host: str = "", title: str | None = None, moments: bool = False) -> Picture:
+def picture(history: History, host: str = "", title: str | None = None, moments: bool = False,
+            asked: verdict.Asked = verdict.USUAL) -> Picture:
     """``moments``: with what ``explain`` says at some of them, which only a page shows and which takes a second or two."""
-    found = verdict.judge(history)
+    found = verdict.judge(history, asked)
     line = _line(history.frames, history.gaps)
     times = [entry.time if isinstance(entry, Frame) else (entry.start + entry.end) / 2 for entry in line]
     frames = [entry if isinstance(entry, Frame) else None for entry in line]
     layers = bands.stack(frames, history.page, found.key)
     some, full = _psi(frames)
     marks = _marks(history.events, found.alarm)
-    shown = _moments(history, frames, times, marks, found) if moments else []
+    shown = _moments(history, frames, times, marks, found, asked) if moments else []
     return Picture(
         clean(host or history.host, 64), title or found.title, found.lines, times, layers, _kib(frames, "total"), _kib(frames, "available"),
         [None if frame is None or "swap_total" not in frame.row or "swap_free" not in frame.row
@@ -86,7 +88,7 @@ def _notes(history: History, frames: Sequence[Frame | None]) -> list[str]:
 
 
 def _moments(history: History, frames: Sequence[Frame | None], times: list[float], marks: list[Mark],
-             found: verdict.Verdict) -> list[Moment]:
+             found: verdict.Verdict, asked: verdict.Asked) -> list[Moment]:
     """Evenly over the time, and at the marks."""
     wanted = {max(0, min(len(frames) - 1, round(at * (len(frames) - 1) / (MOMENTS - 1)))) for at in range(MOMENTS)}
     for mark in marks:
@@ -95,14 +97,15 @@ def _moments(history: History, frames: Sequence[Frame | None], times: list[float
     places = [place for place in sorted(wanted) if frames[place] is not None]
 
     def some(chosen: list[int]) -> list[Moment]:
-        return [_moment(history, frame, place, found) for place in chosen if (frame := frames[place]) is not None]
+        shown = [(place, frame) for place in chosen if (frame := frames[place]) is not None]
+        answers = history.explain([frame for _, frame in shown], asked.window, asked.warmup) if history.explain is not None else []
+        return [_moment(history, frame, place, found, answer) for (place, frame), answer in zip_longest(shown, answers)]
 
     parts = [part for part in (places[::2], places[1::2]) if part]
     return sorted((moment for part in halves(some, [(part,) for part in parts]) for moment in part), key=lambda moment: moment[0])
 
 
-def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict) -> Moment:
-    answer = history.explain(frame) if history.explain is not None else None
+def _moment(history: History, frame: Frame, place: int, found: verdict.Verdict, answer: object) -> Moment:
     if isinstance(answer, Answer):
         return Moment(place, screen.sentences(answer), [
             Row(("  " if row.level else "") + row.words, float(row.size), _is_culprit(row.level, row.key, row.words, found.key))

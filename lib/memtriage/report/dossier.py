@@ -68,14 +68,42 @@ def _symptom(case: Case, found: Suspect) -> Iterator[str]:
         before, after = (point.sample.values.get("available", 0) * 1024 for point in (points[0], points[-1]))
         yield f"It went from {size(before)} at {utc(points[0].time)} to {size(after)} at {utc(points[-1].time)} ({signed(after - before)})."
     yield from (f"Short is {entry.sentence}." for entry in case.answer.short)
-    if not case.answer.short:
-        yield "No limit was reached at the last sample: neither of memory, swap, commit, a control group, a zone, nor of large blocks."
+    yield from _limits(case)
     words = diagnosis.eta_words(outlook)
     if words:
         yield f"At this rate memory is {words}."
     yield from (line + ("" if line.endswith(".") else ".") for line in case.answer.growth)
     if found.key:
         yield _holder(case)
+
+
+def _limits(case: Case) -> Iterator[str]:
+    """Of the kills and of the last sample: after a kill memory is free again, so a sample that is short of nothing says little."""
+    struck = case.kills[-1] if case.kills else None
+    if struck is not None:
+        before = case.last_time - struck.at
+        yield f"A limit was reached: the OOM killer struck{f' {len(case.kills)} times, the last time' if len(case.kills) > 1 else ''} at " \
+              f"{utc(struck.at)} ({clean(struck.name, 16) or 'not named in the log'}" \
+              f"{f', by the limit of control group {clean(struck.group, 80)}' if struck.group else ''})" \
+              f"{f', {duration(before)} before the last sample' if before >= 1 else ''}."
+        if not case.answer.short:
+            yield "At the last sample, after it, nothing is short: neither memory, swap, commit, a control group, a zone, nor large blocks."
+        return
+    counted = _kills_counted(case)
+    if counted:
+        yield f"A limit was reached: the kernel counts {counted} OOM kill{'s' if counted > 1 else ''} since boot; " \
+              "when is not in this history."
+    if not case.answer.short:
+        yield f"{'At the last sample none was reached' if counted else 'No limit was reached at the last sample'}: " \
+              "neither of memory, swap, commit, a control group, a zone, nor of large blocks."
+
+
+def _kills_counted(case: Case) -> int:
+    """Since boot, by the last sample (since Linux 4.13)."""
+    try:
+        return vmstat.parse(case.last.sources["vmstat"].data or b"").get("oom_kill") or 0
+    except (KeyError, files.ProcfsError):
+        return 0
 
 
 def _since(case: Case, found: Suspect) -> Iterator[str]:
@@ -232,7 +260,11 @@ def _kills(case: Case) -> Iterator[str]:
     if case.log_trouble:
         yield f"The kernel's log may not be read ({case.log_trouble})."
     if not case.kills:
-        yield "None in this history." if not case.log_trouble else "None that is known of."
+        counted = _kills_counted(case)
+        if counted:
+            yield f"None in this history; the kernel counts {counted} since boot."
+        else:
+            yield "None in this history." if not case.log_trouble else "None that is known of."
         return
     yield f"{len(case.kills)} (oom.txt has the kernel's reports):"
     for kill in case.kills[:20]:

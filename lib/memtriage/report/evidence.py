@@ -15,8 +15,8 @@ from memtriage.procfs.pid import stat, statm
 from memtriage.record import NamedTuple
 from memtriage.recording import FIRST, Recording, Ring, layout, payload
 from memtriage.recording.payload import Content, Damaged
-from memtriage.report import dossier, host, suspect
-from memtriage.report.case import LIVE, Case
+from memtriage.report import dossier, host, suspect, verdict
+from memtriage.report.case import LIVE, WHOLE, Case, Span
 from memtriage.report.private import Private
 from memtriage.wording import line
 
@@ -45,14 +45,15 @@ class Bundle(NamedTuple):
         return rows + [f"{name:<24} left out: {line(why)}" for name, why in self.lacking]
 
 
-def build(case: Case, private: Private, recording: str | None) -> Bundle:
-    """``recording``: the file, for the picture."""
+def build(case: Case, private: Private, recording: str | None, span: Span = WHOLE,
+          asked: verdict.Asked = verdict.USUAL) -> Bundle:
+    """``recording``: the file, for the picture, what part of it, and by which rules it is judged."""
     found = suspect.find(case) if case.points else suspect.Suspect("", False, "", suspect.Series([], []), suspect.Series([], []))
     cache = found.key[2:] if found.key.startswith("c.") else ""
     facts = host.facts(case.last, case.host_is_here, case.live, cache, private)
     items: list[Item] = []
     lacking = list(facts.lacking)
-    picture, why = _picture(case, private, recording)
+    picture, why = _picture(case, private, recording, span, asked)
     if picture:
         items.append(Item("picture.png", "memory over time, by who holds it", picture))
     else:
@@ -144,7 +145,7 @@ def _processes(case: Case) -> bytes:
     return text.encode()
 
 
-def _picture(case: Case, private: Private, recording: str | None) -> tuple[bytes, str]:
+def _picture(case: Case, private: Private, recording: str | None, span: Span, asked: verdict.Asked) -> tuple[bytes, str]:
     """The picture of what is private already: the samples are written once more, cleaned, and drawn from there. Else why there is none."""
     if len(case.points) < 3:
         return b"", "fewer than three moments to draw"
@@ -157,24 +158,25 @@ def _picture(case: Case, private: Private, recording: str | None) -> tuple[bytes
         path = os.path.join(folder, "memory.json")
         try:
             if recording is not None:
-                _clean_copy(recording, path, private)
+                _clean_copy(recording, path, private, span)
             else:
                 samples = [point.sample for point in case.points]
                 with open(path, "wb") as handle:
                     handle.write(thinning.fitted("memory", samples, samples[-1])[0])
-            data: bytes = figure.render(compose.picture(inputs.read([path]), "host"), "png")
+            data: bytes = figure.render(compose.picture(inputs.read([path]), "host", asked=asked), "png")
             return data, ""
         except Exception as error:  # drawing is another's work: without its picture the bundle is still worth having
             return b"", f"it could not be drawn: {type(error).__name__}"
 
 
-def _clean_copy(recording: str, path: str, private: Private) -> None:
+def _clean_copy(recording: str, path: str, private: Private, span: Span) -> None:
     """A recording of the same samples, some hundred of them, with nothing private in them."""
     with Recording(recording) as old:
-        step = max(1, -(-len(old.entries) // 1000))
+        entries = span.of(old.entries)
+        step = max(1, -(-len(entries) // 1000))
         ring = Ring.open(path, 256 * 1024**2)
         number, first = 0, True
-        for entry in old.entries[::step]:
+        for entry in entries[::step]:
             try:
                 content: Content = private.content(old.content(entry))
             except Damaged:

@@ -19,12 +19,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from memtriage.report import axes, labels
-from memtriage.report.picture import Band, Picture
+from memtriage.report.picture import CULPRIT, Band, Picture
 
 NOTHING = {"Date": None, "Creator": None, "Format": None, "Type": None}
 """Of the metadata that an SVG would carry: a date, addresses of vocabularies."""
 INCHES = (12.0, 9.0)
-CULPRIT = "#b3001b"
 UNKNOWN = "#cfd6dd"
 MUTED = ("#7f93a6", "#c3ced8", "#9aabba", "#d8e0e7", "#8a9dae", "#b3c0cc")
 """Of programs and the kernel, from the bottom; two that touch differ in lightness."""

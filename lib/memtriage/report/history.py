@@ -61,8 +61,9 @@ class History(NamedTuple):
     gaps: Sequence[Gap]
     events: Sequence[Event]
     notes: Sequence[str]
-    explain: Callable[[Frame], object] | None = None
-    """Gives the :class:`memtriage.explain.answer.Answer` at a frame, where the source has enough for one."""
+    explain: Callable[[Sequence[Frame], float, float | None], list[object]] | None = None
+    """Gives the :class:`memtriage.explain.answer.Answer` at each of some frames, ``None`` where the source has not enough for one; for a
+    window and a warm-up as :class:`memtriage.report.verdict.Asked` has them."""
 
 
 def joined(parts: Sequence[History]) -> History:
@@ -87,9 +88,13 @@ def joined(parts: Sequence[History]) -> History:
         end = max(end, stop)
     by_part = {id(frame): part.explain for part in parts for frame in part.frames}
 
-    def explain(frame: Frame) -> object:
-        found = by_part.get(id(frame))
-        return found(frame) if found is not None else None
+    def explain(frames: Sequence[Frame], window: float, warmup: float | None) -> list[object]:
+        found: dict[int, object] = {}
+        for tell in {id(part): part.explain for part in parts}.values():
+            own = [frame for frame in frames if by_part.get(id(frame)) is tell]
+            if tell is not None and own:
+                found.update(zip(map(id, own), tell(own, window, warmup)))
+        return [found.get(id(frame)) for frame in frames]
 
     events = sorted({event for part in parts for event in part.events})
     notes = list(dict.fromkeys(note for part in parts for note in part.notes))

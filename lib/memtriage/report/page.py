@@ -19,10 +19,8 @@ from string import Template
 
 from memtriage import wording
 from memtriage.record import NamedTuple
-from memtriage.report.picture import Band, Mark, Picture, Row
+from memtriage.report.picture import CULPRIT, Band, Mark, Picture, Row
 
-CULPRIT = "#c62f00"
-"""The one strong colour: vermilion, which the colour-blind see too, and the darkest area in grey print."""
 FREE = "#edf0f3"
 REST = "#cfd2d5"
 PALE = ("#a9bfd3", "#d8e3ec", "#b5c9a8", "#e1ead6", "#cdbb9a", "#ece2cb", "#bcb2d0", "#e2dcec", "#a3c6c0", "#d5e9e5")
@@ -41,7 +39,8 @@ _URL = re.compile(r"/\*! https?:\S+ \((v[0-9.]+)\) \*/\n?")
 def render(picture: Picture) -> str:
     """The whole file, printable ASCII and newlines only; the same for the same picture."""
     picture = _orderly(picture)
-    script, style, library = _script(), _static("uPlot.min.css") + "\n" + _static("page.css"), "uPlot " + _uplot().version
+    script, library = _script(), "uPlot " + _uplot().version
+    style = _static("uPlot.min.css") + "\n" + _static("page.css").replace("CULPRIT", CULPRIT)
     last = picture.moments[-1] if picture.moments else None
     total = _total(picture, last.index) if last else None
     return Template(_static("page.html")).substitute(

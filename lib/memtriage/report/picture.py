@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from memtriage.record import NamedTuple
 
+CULPRIT = "#b3001b"
+"""The one strong colour, of pictures and pages: a red dark enough to be the darkest area in grey print and for the colour-blind."""
+
 
 class Band(NamedTuple):
     """One layer of the stack."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import tempfile
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 from memtriage import recorded
@@ -17,14 +17,14 @@ from memtriage.procfs import (
     files,
     oom_report,
 )
-from memtriage.recording import Recording, Sample, Unreadable, payload
+from memtriage.recording import FIRST, Recording, Sample, Unreadable, layout, payload
 from memtriage.recording.scan import Entry
-from memtriage.report import choose
+from memtriage.report import choose, glance
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
 from memtriage.report.parallel import halves
-from memtriage.report.sampled import Reader
+from memtriage.report.sampled import SOURCES, Reader
 from memtriage.report.skim import Skimmed, skim
-from memtriage.report.verdict import rules
+from memtriage.report.verdict import Asked, rules
 from memtriage.state import Sample as Remembered
 from memtriage.wording import clean
 
@@ -43,8 +43,9 @@ HISTORY, BEFORE = 60, 12 * 3600.0
 class _Chosen(Recording):
     """A recording of which only these records, and those they lean on, are known."""
 
-    def __init__(self, path: str, skimmed: Skimmed, places: list[int]) -> None:
-        self._skimmed, self._places = skimmed, places
+    def __init__(self, path: str, skimmed: Skimmed, places: list[int], wanted: frozenset[str] | None = None) -> None:
+        """``wanted``: other sources need not be right, which saves half of the work."""
+        self._skimmed, self._places, self._wanted = skimmed, places, wanted
         super().__init__(path)
 
     def __enter__(self) -> _Chosen:
@@ -63,6 +64,11 @@ class _Chosen(Recording):
                 place = lean  # noqa: PLW2901 - along the chain
         found = (self._skimmed.entry(self.handle, place) for place in sorted(wanted))
         return [entry for entry in found if entry is not None]
+
+    def _inflated(self, entry: Entry) -> bytes:
+        raw = super()._inflated(entry)
+        base = self._cache.get(entry.head.seq - entry.head.base) if self._wanted is not None and entry.head.kind == layout.DELTA else None
+        return raw if base is None or self._wanted is None else glance.skipped(raw, sorted(base.sources), self._wanted)
 
     def chosen(self) -> Iterator[tuple[int, Sample]]:
         """Those that were asked for, with their places; what is damaged or was overwritten meanwhile is left out."""
@@ -108,7 +114,7 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     edges = [side for place, _ in gaps for side in (place - 1, place)]
     base = span.start
     part = slice(span.start, span.stop)
-    extremes = choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges])
+    extremes = choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges], skimmed.base[part])
     chosen = [base + place for place in extremes]
     unknown = [place for place, free in enumerate(skimmed.free[part], base) if free < 0]
     chosen = sorted({*chosen, *unknown[:: max(1, len(unknown) // choose.COLUMNS)]})
@@ -126,7 +132,8 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
                       [gap for _, gap in gaps], sorted(events), notes)
     by_time = {frame.time: place for place, frame in shown}
     listed = [frame for _, frame in shown]
-    return history._replace(explain=lambda frame: _explain(path, skimmed, by_time.get(frame.time), listed, frame))
+    return history._replace(explain=lambda wanted, window, warmup: _explain(
+        path, skimmed, by_time, listed, wanted, Asked(window, warmup)))
 
 
 def _clock(skimmed: Skimmed, span: range) -> array[float]:
@@ -145,7 +152,7 @@ def _clock(skimmed: Skimmed, span: range) -> array[float]:
 def _runs(skimmed: Skimmed, span: range) -> list[int]:
     """Where the recorder was started anew."""
     return [place for place in skimmed.odd if span.start < place < span.stop
-            and (skimmed.first[place] or skimmed.boot[place] < skimmed.boot[place - 1])]
+            and (skimmed.flags[place] & FIRST or skimmed.boot[place] < skimmed.boot[place - 1])]
 
 
 def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tuple[int, Gap]], tuple[int, int]]:
@@ -153,13 +160,13 @@ def _gaps(skimmed: Skimmed, span: range, times: array[float]) -> tuple[list[tupl
     least = (times[-1] - times[0]) / NARROW
     found: list[tuple[int, Gap]] = []
     lost = holes = 0
-    seq, interval, first, boot = skimmed.seq, skimmed.interval, skimmed.first, skimmed.boot
+    seq, interval, flags, boot = skimmed.seq, skimmed.interval, skimmed.flags, skimmed.boot
     base = span.start
     for place in skimmed.odd:
         if not base < place < span.stop:
             continue
         seconds = times[place - base] - times[place - base - 1]
-        missing = 0 if first[place] or boot[place] < boot[place - 1] else seq[place] - seq[place - 1] - 1
+        missing = 0 if flags[place] & FIRST or boot[place] < boot[place - 1] else seq[place] - seq[place - 1] - 1
         if not missing and seconds * 1000 <= SLACK * max(interval[place], interval[place - 1]):
             continue
         lost += missing
@@ -183,7 +190,8 @@ def _unpacked(path: str, skimmed: Skimmed, places: list[int], times: list[float]
     found: dict[int, Frame] = {}
     when = dict(zip(places, times))
     reader = Reader()
-    with _Chosen(path, skimmed, places) as recording:
+    wanted = SOURCES if all(skimmed.available[place] >= 0 for place in places) else None
+    with _Chosen(path, skimmed, places, wanted) as recording:
         for place, sample in recording.chosen():
             try:
                 found[place] = reader.frame(sample, when[place])
@@ -267,19 +275,23 @@ def _page(path: str, skimmed: Skimmed, places: list[int]) -> int:
     return 4096
 
 
-def _explain(path: str, skimmed: Skimmed, place: int | None, frames: list[Frame], frame: Frame) -> object:
-    """The answer of ``memtriage explain --from`` at that sample, with the frames before it as its history."""
+def _explain(path: str, skimmed: Skimmed, places: dict[float, int], frames: list[Frame], wanted: Sequence[Frame],
+             asked: Asked) -> list[object]:
+    """The answers of ``memtriage explain --from`` at those samples, with the frames before each as its history."""
     from memtriage.explain import answer  # noqa: PLC0415 - a page asks for it, a picture does not
 
-    if place is None:
-        return None
-    before = [one for one in frames if one.boot == frame.boot and frame.uptime - BEFORE <= one.uptime <= frame.uptime]
-    past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
-    with _Chosen(path, skimmed, [place]) as recording, tempfile.TemporaryDirectory() as folder:
-        for _, sample in recording.chosen():
-            proc, sys = recorded.snapshot_to_tree(sample, folder)
+    by_place = {places[frame.time]: frame for frame in wanted if frame.time in places}
+    found: dict[float, object] = {}
+    with _Chosen(path, skimmed, sorted(by_place)) as recording, tempfile.TemporaryDirectory(
+            prefix="memtriage-moments-", dir=recorded.room()) as folder:
+        tree = recorded.Tree(folder)
+        for place, sample in recording.chosen():
+            frame = by_place[place]
+            before = [one for one in frames if one.boot == frame.boot and frame.uptime - BEFORE <= one.uptime <= frame.uptime]
+            past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
+            tree.show(sample)
             try:
-                return answer.find(proc, sys, exact=False, given=past, rules=rules(before))
+                found[frame.time] = answer.find(tree.proc, tree.sys, exact=False, given=past, rules=rules(before, asked))
             except files.ProcfsError:
-                return None
-    return None
+                continue
+    return [found.get(frame.time) for frame in wanted]

@@ -25,6 +25,9 @@ from memtriage.report.history import Frame
 T = TypeVar("T")
 _ALIASES = "/sys/kernel/slab"
 _BOOT = "sys/kernel/random/boot_id"
+SOURCES = frozenset(("meminfo", "vmstat", "slabinfo", "pressure/memory", "net/sockstat", "sys/fs/dentry-state", "sys/fs/inode-nr",
+                     "sys/kernel/osrelease", _BOOT, _ALIASES, "meta", "processes"))
+"""What a frame is made of where meminfo has MemAvailable."""
 
 
 class Reader:
@@ -35,6 +38,7 @@ class Reader:
         self._caches: dict[tuple[bool, float | None], exhaustion.Cache] = {}
         self._processes: dict[bytes, tuple[str, int, int]] = {}
         self._lines: dict[bytes, list[slabinfo.Cache]] = {}
+        self._page = 0
 
     def frame(self, sample: Sample, time: float) -> Frame:
         """Raises :class:`~memtriage.procfs.files.ProcfsError` where meminfo cannot be judged."""
@@ -64,34 +68,34 @@ class Reader:
 
     def _slab(self, sample: Sample, page: int) -> survey.Slab:
         try:
-            known_caches = self._parsed(recorded.data(sample, "slabinfo"))
+            known_caches = self._parsed(recorded.data(sample, "slabinfo"), page)
         except files.ProcfsError as error:
             return survey.Slab([], error, [])
         links = self._aliases(sample)
         caches = []
         for cache in known_caches:
-            size = cache.footprint(page)
-            if size < following.CACHE:
-                continue
             target = links.get(cache.name, "")
             known = slab_aliases.reclaim_account(target) if target.startswith(":") else diagnosis.reclaimable_by_name(cache.name)
-            caches.append(diagnosis.Cache(cache.name, size, known, (), cache.active_objs))
+            caches.append(diagnosis.Cache(cache.name, cache.footprint(page), known, (), cache.active_objs))
         return survey.Slab(sorted(caches, key=lambda cache: (-cache.size, cache.name)), None, [])
 
-    def _parsed(self, data: bytes) -> list[slabinfo.Cache]:
-        """A table line by line: most of them are as they were."""
+    def _parsed(self, data: bytes, page: int) -> list[slabinfo.Cache]:
+        """The caches large enough to be told of. Line by line: most are as they were."""
         head, _, rest = data.partition(b"\n")
         head += b"\n"
         slabinfo.parse(head)
         lines = self._lines
-        if len(lines) > 50000:
+        if len(lines) > 50000 or page != self._page:
             lines.clear()
+            self._page = page
         found: list[slabinfo.Cache] = []
         for line in rest.split(b"\n"):
             caches = lines.get(line)
             if caches is None:
-                caches = lines[line] = slabinfo.parse(head + line + b"\n").caches
-            found += caches
+                parsed = slabinfo.parse(head + line + b"\n").caches
+                caches = lines[line] = [cache for cache in parsed if cache.footprint(page) >= following.CACHE]
+            if caches:
+                found += caches
         return found
 
     def _aliases(self, sample: Sample) -> dict[str, str]:

@@ -7,9 +7,10 @@ left to whoever unpacks a record as a whole.
 
 from __future__ import annotations
 
-import bisect
+import operator
 import os
 import struct
+import sys
 import zlib
 from array import array
 
@@ -17,16 +18,21 @@ from memtriage.record import NamedTuple
 from memtriage.recording import Unreadable, layout
 from memtriage.recording.reader import file_head
 from memtriage.recording.scan import Entry, Window, next_mark
+from memtriage.report import glance
 from memtriage.report.parallel import halves
 
 BLOCK = 4 * 1024 * 1024
-ENOUGH = 192
-"""Bytes of the inflated payload that are wanted."""
-_HEAD = struct.Struct("<8sQqqIIIIIBBH")
-_ITEM = struct.Struct("<BBiII").unpack_from
-_COUNTS = struct.Struct("<II").unpack_from
-_WHOLE, _SAME, _CHANGED, _GONE = 0, 1, 2, 5
-_WRONG = (zlib.error, struct.error, IndexError, ValueError, OverflowError)
+ENOUGH, MORE, MOST = 128, 1024, 448
+"""Bytes of the packed payload that are inflated, as a rule and where that did not do; and bytes that come of it, as a rule."""
+MARGIN = layout.ALIGN + MORE
+_HEAD = struct.Struct("<II8sQ16xI16xBxH")
+"""Of a record's head mark, checksum, name, number, length, kind, base."""
+_CHANGED_FIRST = struct.Struct("<BB14xIIHH")
+"""Beginning of a payload whose first item is a file that changed: width, how, counts, and which are the first two lines that did."""
+CODES = "qqqIBHqqq"
+"""What the columns of :class:`Skimmed` are made of; and where, counted in such, each of the first lies in a record's head."""
+STEPS = (2, 3, 4, 13, 61, 31, None, None, None)
+SEQ, REAL, BOOT, INTERVAL, FLAGS, BASE, OFFSET, FREE, AVAILABLE = range(9)
 
 
 class Skimmed(NamedTuple):
@@ -35,12 +41,12 @@ class Skimmed(NamedTuple):
     seq: array[int]
     real: array[int]
     boot: array[int]
-    offset: array[int]
     interval: array[int]
-    first: array[int]
-    """1 where a run of the recorder begins."""
+    flags: array[int]
+    """:data:`~memtriage.recording.FIRST` where a run of the recorder begins."""
     base: array[int]
     """How many samples back the record lies that it leans on; 0: none."""
+    offset: array[int]
     free: array[int]
     available: array[int]
     odd: list[int]
@@ -86,36 +92,37 @@ def _whole_record(handle: int, name: bytes, begin: int, end: int) -> int:
 
 
 def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]], list[int]]:  # noqa: PLR0915 - as it says
-    """The records that begin in ``begin`` to ``end``, in the order of the file; and the numbers of those not a usual step from the last.
+    """The records that begin in ``begin`` to ``end``, in the order of the file; and the places of those not a usual step from the last.
 
-    One loop without calls: it is what a long recording costs.
+    One loop that calls little: it is what a long recording costs.
     """
-    columns = [array("q") for _ in range(9)]
-    (add_seq, add_real, add_boot, add_offset, add_interval, add_first, add_base, add_free,
-     add_available) = (column.append for column in columns)
+    columns = [array(code) for code in CODES]
     odd: list[int] = []
-    known: dict[int, tuple[bytes, bytes] | None] = {}
-    unpack, crc, align, mark, key, delta = _HEAD.unpack_from, zlib.crc32, layout.ALIGN, layout.MARK, layout.KEY, layout.DELTA
-    inflater, largest = zlib.decompressobj, layout.LARGEST
+    known: dict[int, glance.Lines | None] = {}
+    heads: list[bytes] = []
+    texts: list[bytes] = []
+    add_head, add_text, add_offset = heads.append, texts.append, columns[OFFSET].append
+    unpack, changed, number, crc, align, key, delta = (
+        _HEAD.unpack_from, _CHANGED_FIRST.unpack_from, int.from_bytes, zlib.crc32, layout.ALIGN, layout.KEY, layout.DELTA)
+    inflater, largest, mark = zlib.decompressobj, layout.LARGEST, int.from_bytes(layout.MARK, "little")
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     window = Window(handle)
     offset, start, data, size = begin, begin, b"", 0
-    last_seq = last_boot = last_interval = 0
+    enough, short = ENOUGH, 0
     try:
         while offset < end:
             at = offset - start
-            if at + 512 > size:
+            if at + MARGIN > size:
+                enough, short = min(MORE, enough + 32 * (short * 16 > len(texts))), 0
+                _gathered(columns, odd, heads, texts)
                 start, at = offset, 0
                 data = os.pread(handle, BLOCK, offset)
                 size = len(data)
                 if size < align:
                     break
-            head_end = at + align
-            if data[at : at + 4] != mark or int.from_bytes(data[at + 4 : at + 8], "little") != crc(data[at + 8 : head_end]):
-                offset = next_mark(window, offset + align, end)
-                continue
-            owner, seq, real, boot, stored, _, _, interval, _, kind, flags, back = unpack(data, at + 8)
-            if owner != name or stored > largest:
+            body = at + align
+            here, check, owner, seq, stored, kind, back = unpack(data, at)
+            if here != mark or check != crc(data[at + 8 : body]) or owner != name or stored > largest:
                 offset = next_mark(window, offset + align, end)
                 continue
             place, offset = offset, offset + (align + stored + 63) // 64 * 64
@@ -123,99 +130,108 @@ def _part(path: str, name: bytes, begin: int, end: int) -> tuple[list[array[int]
                 base = known.get(seq - back)
             elif kind == key:
                 known.clear()
-                base, back = None, 0
+                base = None
             else:
                 continue
+            lines = None
             try:
-                lines = _first_lines(inflater(-15).decompress(data[head_end : head_end + (stored if stored < 448 else 448)], ENOUGH), base)
-            except _WRONG:
+                raw = inflater(-15).decompress(data[body : body + enough], MOST)
+                if base is not None:
+                    width, how, count, whole, one, two = changed(raw)
+                    fronts = 24 + 2 * count
+                    front, other = raw[fronts], raw[fronts + 1]
+                    if width == 0 and how == 2 and one == 1 == two and 8 <= front < 255 > other >= 13:  # the usual case
+                        digits, long, wide, total = base
+                        tail = fronts + count + 6 * whole
+                        middle = tail + long - front
+                        stop = middle + wide - other
+                        if tail < middle < stop <= len(raw):
+                            lines = (digits ^ number(raw[tail:middle], "big") >> 24 << 8 * wide - 128
+                                     ^ number(raw[middle:stop], "big") >> 24, long, wide, total)
+                if lines is None:
+                    lines = glance.first_lines(raw, base)
+            except glance.WRONG:
                 lines = None
-            known[seq] = lines
-            add_seq(seq)
-            add_real(real)
-            add_boot(boot)
-            add_offset(place)
-            add_interval(interval)
-            add_first(flags & 1)
-            add_base(back)
             if lines is None:
-                add_free(-1)
-                add_available(-1)
-            else:
-                free, available = lines
-                one, two = free[8:-3].strip(), available[13:-3].strip()
-                add_free(int(one) if free[:8] == b"MemFree:" and one.isdigit() and len(one) < 16 else -1)
-                add_available(int(two) if available[:13] == b"MemAvailable:" and two.isdigit() and len(two) < 16 else -1)
-            if seq - last_seq != 1 or flags & 1 or interval != last_interval or not 0 <= boot - last_boot <= interval * 1_500_000:
-                odd.append(seq)
-            last_seq, last_boot, last_interval = seq, boot, interval
+                short += kind == delta
+                lines = glance.further(data[body : body + MORE], base)
+            known[seq] = lines
+            add_head(data[at:body])
+            add_offset(place)
+            add_text(lines[0].to_bytes(lines[1] + lines[2] - 27, "big") if lines is not None else b"-1 -1")
     finally:
         os.close(handle)
+    _gathered(columns, odd, heads, texts)
     return columns, odd
 
 
-def _first_lines(raw: bytes, base: tuple[bytes, bytes] | None) -> tuple[bytes, bytes] | None:
-    """The lines MemFree and MemAvailable of the beginning of a payload, against those of the record it leans on."""
-    width, how, _, _, length = _ITEM(raw)
-    at = 14 + (width or 2)
-    while how == _GONE:
-        at += length
-        width, how, _, _, length = _ITEM(raw, at)
-        at += 14 + (width or 2)
-    if how == _CHANGED:
-        return _changed(raw, at, base) if base is not None else None
-    if how == _WHOLE:
-        lines = raw[at:].split(b"\n", 3)
-        return (lines[1], lines[2]) if len(lines) == 4 and lines[0].startswith(b"MemTotal:") else None
-    return base if how == _SAME else None
+def _gathered(columns: list[array[int]], odd: list[int], heads: list[bytes], texts: list[bytes]) -> None:
+    """Appends to ``columns`` and ``odd`` what was found in a block, and empties the lists of it."""
+    begin = len(columns[0])
+    whole = b"".join(heads)
+    for column, step in zip(columns, STEPS):
+        if step is not None:
+            words = array(column.typecode, whole)
+            if sys.byteorder == "big":
+                words.byteswap()
+            column.extend(words[step :: layout.ALIGN // column.itemsize])
+    _numbers(texts, columns[FREE], columns[AVAILABLE])
+    heads.clear()
+    texts.clear()
+    _odd(columns, odd, begin)
 
 
-def _changed(raw: bytes, at: int, base: tuple[bytes, bytes]) -> tuple[bytes, bytes] | None:
-    """``base`` with what a list of changed lines says of lines 1 and 2; see ``_apply`` in :mod:`memtriage.recording.payload`."""
-    count, whole = _COUNTS(raw, at)
-    fronts = at + 8 + 2 * count
-    spans = fronts + count
-    tail = spans + 6 * whole
-    free, available = base
-    place = 0
-    for number in range(min(count, 2)):
-        place += raw[at + 8 + 2 * number] | raw[at + 9 + 2 * number] << 8
-        front = raw[fronts + number]
-        if place > 2:
-            break
-        if place == 0 or front == 255:
-            return None  # MemTotal changed, or a line its length: rare enough to be unpacked as a whole
-        old = free if place == 1 else available
-        size = len(old) - front
-        part = raw[tail : tail + size]
-        if size < 0 or len(part) != size:
-            return None
-        tail += size
-        new = old[:front] + (int.from_bytes(old[front:], "big") ^ int.from_bytes(part, "big")).to_bytes(size, "big")
-        if place == 1:
-            free = new
-        else:
-            available = new
-    return free, available
+def _odd(columns: list[array[int]], odd: list[int], begin: int) -> None:
+    """The places from ``begin`` on of samples that are not the usual step behind the one before."""
+    count = len(columns[0])
+    if begin == count:
+        return
+    if begin == 0:
+        odd.append(0)
+        begin = 1
+    seq, boot, interval, flags = (column[begin - 1 :] for column in (columns[SEQ], columns[BOOT], columns[INTERVAL], columns[FLAGS]))
+    steps = list(map(operator.sub, boot[1:], boot))
+    if (not steps or (min(steps) >= 0 and max(steps) <= interval[0] * 1_500_000)) and interval.count(interval[0]) == len(interval) and (
+            seq == array("q", range(seq[0], seq[0] + len(seq))) and flags[1:].count(0) == len(flags) - 1):
+        return
+    odd += [begin + at for at, step in enumerate(steps) if seq[at + 1] - seq[at] != 1 or flags[at + 1] & 1
+            or interval[at + 1] != interval[at] or not 0 <= step <= interval[at + 1] * 1_500_000]
+
+
+def _numbers(texts: list[bytes], free: array[int], available: array[int]) -> None:
+    """Appends the two numbers of each of ``texts``; -1 where it does not hold two."""
+    whole = b" ".join(texts)
+    try:
+        if whole.translate(None, b"0123456789- "):
+            raise ValueError
+        found = array("q", map(int, whole.split()))
+        if len(found) != 2 * len(texts):
+            raise ValueError
+    except (ValueError, OverflowError):
+        found = array("q")
+        for text in texts:
+            words = text.split()
+            sound = len(words) == 2 and all(word.isdigit() and len(word) < 16 for word in words)
+            found.extend([int(word) for word in words] if sound else (-1, -1))
+    free.extend(found[::2])
+    available.extend(found[1::2])
 
 
 def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
     """By number of the sample, each once. A ring that has gone round is in two pieces that only need to be swapped."""
     columns, odd = parts[0]
     for more, others in parts[1:]:
+        odd += [len(columns[0]) + place for place in others]
         for column, rest in zip(columns, more):
             column.extend(rest)
-        odd += others
-    seq = columns[0]
-    breaks = [place for place, (before, after) in enumerate(zip(seq, seq[1:]), 1) if after <= before]
+    seq = columns[SEQ]
+    breaks = [place for place in odd if place and seq[place] <= seq[place - 1]]
     if len(breaks) == 1 and seq[-1] < seq[0]:
         columns = [column[breaks[0]:] + column[: breaks[0]] for column in columns]
+        odd = sorted((place - breaks[0]) % len(seq) for place in odd)
     elif breaks:
         last = {number: place for place, number in enumerate(seq)}
         order = [last[number] for number in sorted(last)]
-        columns = [array("q", [column[place] for place in order]) for column in columns]
-    seq = columns[0]
-    if len(breaks) > 1 or (breaks and seq[0] not in odd):
-        return Skimmed(*columns, list(range(len(seq))))  # type: ignore[call-arg,arg-type]
-    places = sorted({bisect.bisect_left(seq, number) for number in odd} | ({0} if seq else set()))
-    return Skimmed(*columns, [place for place in places if place < len(seq)])  # type: ignore[call-arg,arg-type]
+        columns = [array(column.typecode, [column[place] for place in order]) for column in columns]
+        odd = list(range(len(order)))
+    return Skimmed(*columns, odd)  # type: ignore[call-arg,arg-type]

@@ -22,6 +22,17 @@ SOON = 72 * 3600.0
 """Seconds to exhaustion from which on checks alarm."""
 
 
+class Asked(NamedTuple):
+    """What the checks' options of these names say, seconds."""
+
+    window: float = WINDOW
+    warmup: float | None = None
+    """``None``: an hour, or less where the history begins soon after the boot."""
+
+
+USUAL = Asked()
+
+
 class Verdict(NamedTuple):
     key: str | None
     """Of the culprit, as in a row."""
@@ -32,48 +43,47 @@ class Verdict(NamedTuple):
     """When the engine first proves the trend and the end is near enough for an alarm."""
 
 
-def judge(history: History) -> Verdict:
+def judge(history: History, asked: Asked = USUAL) -> Verdict:
     """The end decides if something grows there. Else, in hindsight, the last kill by the OOM killer, or the moment of least memory."""
     frames = list(history.frames)
     end = len(frames) - 1
     kills = [event for event in history.events if event.kind == "oom"]
     least = min(range(len(frames)), key=lambda place: frames[place].row["available"] / max(1, frames[place].row["total"]))
-    found = outlook(history, end)
+    found = outlook(history, end, asked)
     if found.causes and not kills:
-        return _proven(history, end, found, "now")
+        return _proven(history, end, found, "now", asked)
     places = [place for event in kills[::-1][:3] if (place := _before(frames, event)) is not None]
     short = frames[least].row["available"] < SHORT * frames[least].row["total"]
     for place, why in [*((place, "before the OOM kill") for place in places), *([(least, "when least was left")] if short else [])]:
-        for window in (WINDOW, WINDOW / 4, WINDOW / 16, WINDOW / 64):
-            then = outlook(history, place, window)
+        for part in (1, 4, 16, 64):
+            then = outlook(history, place, asked._replace(window=asked.window / part))
             if then.causes:
-                return _proven(history, place, then, why)
+                return _proven(history, place, then, why, asked)
         grown = _grown(history, place)
         if grown is not None:
             key, change, span = grown
             title = f"{words(key)} {signed(change)} in {duration(span)}"
             return Verdict(key, title, [f"It grew most {why}; that it grows steadily is not proven."], None, None)
     if found.causes:
-        return _proven(history, end, found, "now")
+        return _proven(history, end, found, "now", asked)
     return _largest(history, end, short)
 
 
-def rules(frames: Sequence[Frame], window: float = WINDOW) -> exhaustion.Rules:
+def rules(frames: Sequence[Frame], asked: Asked = USUAL) -> exhaustion.Rules:
     """For the last of ``frames``, all of one boot: the checks' own, for a history long enough; for a shorter one the whole of it."""
     span = frames[-1].uptime - frames[0].uptime
-    if span < window:
-        return exhaustion.Rules(max(30.0, span), min(WARMUP, frames[0].uptime + span / 20), LEAST)
-    return exhaustion.Rules(window, min(WARMUP, frames[0].uptime + window / 20), LEAST)
+    warmup = min(WARMUP, frames[0].uptime + min(span, asked.window) / 20) if asked.warmup is None else asked.warmup
+    return exhaustion.Rules(max(30.0, span) if span < asked.window else asked.window, warmup, LEAST)
 
 
-def outlook(history: History, place: int, window: float = WINDOW) -> exhaustion.Outlook:
+def outlook(history: History, place: int, asked: Asked = USUAL) -> exhaustion.Outlook:
     """What the engine says of the frames of that boot up to ``place``."""
     frames = history.frames
     frame = frames[place]
     rows = frames_before(history, place)
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
     left, total = frame.row["available"] * 1024.0, frame.row["total"] * 1024.0
-    return exhaustion.outlook(past, frame.caches, left, total, rules(frames[_boot_start(frames, place) : place + 1], window))
+    return exhaustion.outlook(past, frame.caches, left, total, rules(frames[_boot_start(frames, place) : place + 1], asked))
 
 
 def frames_before(history: History, place: int) -> list[Frame]:
@@ -100,7 +110,7 @@ def _before(frames: list[Frame], event: Event) -> int | None:
     return places[-1] if places else None
 
 
-def _proven(history: History, place: int, found: exhaustion.Outlook, why: str) -> Verdict:
+def _proven(history: History, place: int, found: exhaustion.Outlook, why: str, asked: Asked) -> Verdict:
     frame, cause = history.frames[place], found.causes[0]
     rows = frames_before(history, place)
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
@@ -119,20 +129,20 @@ def _proven(history: History, place: int, found: exhaustion.Outlook, why: str) -
     else:
         lines.append(f"Judged {why}: {size(frame.row['available'] * 1024.0)} of {size(frame.row['total'] * 1024.0)} were available.")
     lines += diagnosis.growth_lines(found, frame.row, [])[:3]
-    return Verdict(cause.key, title, lines, cone, _alarm(history, place, cause.key))
+    return Verdict(cause.key, title, lines, cone, _alarm(history, place, cause.key, asked))
 
 
-def _alarm(history: History, last: int, key: str) -> float | None:
+def _alarm(history: History, last: int, key: str, asked: Asked) -> float | None:
     """The first moment at which the same trend is proven and the end is less than three days away."""
     first = _boot_start(history.frames, last)
     step = max(1, (last - first) // MOMENTS)
     low = first
     for place in [*range(first + step, last, step), last]:
-        if _alarming(history, place, key):
+        if _alarming(history, place, key, asked):
             high = place
             while high - low > 1:
                 middle = (low + high) // 2
-                if _alarming(history, middle, key):
+                if _alarming(history, middle, key, asked):
                     high = middle
                 else:
                     low = middle
@@ -141,8 +151,8 @@ def _alarm(history: History, last: int, key: str) -> float | None:
     return None
 
 
-def _alarming(history: History, place: int, key: str) -> bool:
-    found = outlook(history, place)
+def _alarming(history: History, place: int, key: str, asked: Asked) -> bool:
+    found = outlook(history, place, asked)
     return found.eta is not None and found.eta < SOON and any(cause.key == key for cause in found.causes)
 
 
