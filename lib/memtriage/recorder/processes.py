@@ -120,11 +120,13 @@ class Processes:
             if entry.statm >= 0:
                 os.close(entry.statm)
 
-    def describe(self, pid: int, cmdline: bytes, cgroup: bytes) -> None:
-        """Takes what the thread found out about a process that may be gone by now."""
+    def describe(self, pid: int, cmdline: bytes, cgroup: bytes) -> Process | None:
+        """Takes what the thread found out about a process, and returns it; ``None`` where it is gone by now."""
         entry = self.entries.get(pid)
-        if entry is not None:
-            entry.process = entry.process._replace(cmdline=cmdline, cgroup=cgroup)
+        if entry is None:
+            return None
+        entry.process = Process(*entry.process[:2], cmdline, cgroup)
+        return entry.process
 
     def close(self) -> None:
         for pid in list(self.entries):

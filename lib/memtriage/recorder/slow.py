@@ -97,15 +97,21 @@ class Details:
         self.files: list[File] = []
         self._scanned = -1e9
 
+    def idle(self) -> bool:
+        """Whether :meth:`read` would find nothing to do."""
+        return not (self.pids or self.files or self._due())
+
+    def _due(self) -> bool:
+        return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
+
     def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[str, Source]]]:
         found = []
         pids, self.pids = self.pids, []
         for pid in pids:
             found.append((pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)))
-        now = time.monotonic()
-        if self.groups and self.calm and now - self._scanned > _RESCAN:
+        if self._due():
+            self._scanned = time.monotonic()
             self._rescan()
-            self._scanned = now
         return found, [(file.name, file.read(self.scratch, 0)) for file in self.files]
 
     def _text(self, name: str, most: int) -> bytes:
