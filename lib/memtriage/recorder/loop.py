@@ -208,16 +208,16 @@ class Recorder:
             sources[file.name] = self.rare.read(file, self.scratch, zero) if file.rare else file.read(self.scratch, zero)
         info = sources["meminfo"].data if "meminfo" in sources else None
         self.shortage.judge(info)
-        processes, listing = self.processes.read(zero)
+        processes, listing = self.processes.read(zero, self.rare.due)
         sources["kmsg"] = self.log.read()
         self._ask_details(zero // 1000, processes)
         slab = self.rare.slabinfo(zero, info)
         if slab is not None:
             sources["slabinfo"] = slab
         sources.update(self.groups)
-        words = b"monotonic_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
-            zero // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-", self.lost, len(self.writer.buffer.records),
-            self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
+        words = b"monotonic_us %d\nkernel_threads_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
+            zero // 1000, (self.processes.kernel_ns - zero) // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-",
+            self.lost, len(self.writer.buffer.records), self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
         sources["sample"] = Source(words, 0, 0, 0)
         sources["meta"] = self.meta
         sources.update(self.once)
