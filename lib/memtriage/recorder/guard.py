@@ -142,16 +142,22 @@ def hide_addresses(root: str) -> str:
         head, data = (ctypes.c_uint32 * 2)(_CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
         if libc.capget(head, data) or not data[0] & _PTRACE:
             return "hidden: no CAP_SYS_PTRACE"
-        seen = os.path.exists(os.path.join(root, "1/stat"))
+        names = set(os.listdir(root))
         data[0] &= ~_PTRACE
         if libc.capset(head, data):
             return f"shown: {os.strerror(ctypes.get_errno())}"
-        if seen and not os.path.exists(os.path.join(root, "1/stat")):
+        names -= set(os.listdir(root))
+        if names:  # ended just now, or hidden
             data[0] |= _PTRACE
             libc.capset(head, data)
-            return "shown: without CAP_SYS_PTRACE processes are hidden"
-    except (OSError, AttributeError):
+            if names.intersection(os.listdir(root)):
+                return "shown: without CAP_SYS_PTRACE processes are hidden"
+            data[0] &= ~_PTRACE
+            libc.capset(head, data)
+    except AttributeError:
         return "shown: this C library has no capset"
+    except OSError as error:
+        return f"shown: {error.strerror}"
     return "hidden: CAP_SYS_PTRACE given up"
 
 
