@@ -14,7 +14,7 @@ from memtriage.recorder import guard
 from memtriage.recorder.kernel_log import KernelLog
 from memtriage.recorder.notify import Notify
 from memtriage.recorder.processes import Processes
-from memtriage.recorder.rare import Rare
+from memtriage.recorder.rare import Groups, Rare
 from memtriage.recorder.shortage import Shortage
 from memtriage.recorder.slow import Details, Slab, Worker
 from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
@@ -80,7 +80,7 @@ class Recorder:
         self.rare = Rare(self.slab)
         self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
         self.detail = Worker(self.details.read, "details", guard.usual_priority)
-        self.groups: dict[str, Source] = {}
+        self.groups = Groups()
         self.locked = "no: not asked for"
         self.meta = EMPTY
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -210,11 +210,11 @@ class Recorder:
         self.shortage.judge(info)
         processes, listing = self.processes.read(zero, self.rare.due)
         sources["kmsg"] = self.log.read()
-        self._ask_details(zero // 1000, processes)
+        self._ask_details(processes)
         slab = self.rare.slabinfo(zero, info)
         if slab is not None:
             sources["slabinfo"] = slab
-        sources.update(self.groups)
+        sources.update(self.groups.sources(zero))
         words = b"monotonic_us %d\nkernel_threads_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
             zero // 1000, (self.processes.kernel_ns - zero) // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-",
             self.lost, len(self.writer.buffer.records), self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
@@ -223,30 +223,24 @@ class Recorder:
         sources.update(self.once)
         return Content(sources, processes, listing), real, boot
 
-    def _ask_details(self, zero_us: int, processes: dict[int, Process]) -> None:
+    def _ask_details(self, processes: dict[int, Process]) -> None:
         """New processes are described in the sample that sees them if that takes no time, else in a later one."""
-        self._take_details(0.0, zero_us, processes)
+        self._take_details(0.0, processes)
         if not self.detail.busy:
             self.details.pids, self.processes.wanted = self.processes.wanted, []
-            self.details.calm = not self.shortage.now
+            self.details.calm, self.details.full = not self.shortage.now, self.rare.due
             if not self.details.idle():
                 self.detail.ask()
-                self._take_details(DETAILS_WAIT, zero_us, processes)
+                self._take_details(DETAILS_WAIT, processes)
 
-    def _take_details(self, seconds: float, zero_us: int, processes: dict[int, Process]) -> None:
+    def _take_details(self, seconds: float, processes: dict[int, Process]) -> None:
         answer = self.detail.answer(seconds)
         if answer is not None:
             for pid, cmdline, cgroup in answer[0]:
                 process = self.processes.describe(pid, cmdline, cgroup)
                 if process is not None and pid in processes:
                     processes[pid] = process
-            before = self.groups
-            self.groups = {}
-            for name, source in answer[1]:
-                old = before.get(name)
-                # One that says the same is the same, time included: most groups of a host do nothing.
-                same = old is not None and old.data == source.data and old.errno == source.errno
-                self.groups[name] = old if old is not None and same else source._replace(begin_us=source.begin_us - zero_us)
+            self.groups.take(answer[1], answer[2])
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopping = True

@@ -1,4 +1,4 @@
-"""What is not read at every sample: slabinfo, which costs as much as all the rest, and what hardly changes.
+"""What is not read at every sample: slabinfo, which costs as much as all the rest, zoneinfo, most files of control groups.
 
 In between a sample has what was read last, with the time of that: before the sample's own clocks.
 """
@@ -58,6 +58,32 @@ class Rare:
             return Source(None, 0, 0, 0)
         self._held["slabinfo"] = found
         return _since(found, zero_ns)
+
+
+class Groups:
+    """Memory files of control groups, as a thread reads them: some at every sample, some now and then, some too late."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Source] = {}
+        self._read: set[str] = set()
+        self._given: dict[str, Source] = {}
+
+    def take(self, names: list[str], read: dict[str, Source]) -> None:
+        """All there are, and what was just read of them, by the monotonic clock."""
+        held = self._held
+        self._held = {name: read.get(name) or held[name] for name in names if name in read or name in held}
+        self._read.update(read)
+
+    def sources(self, zero_ns: int) -> dict[str, Source]:
+        """For the sample of this moment. One that was read and says the same is the same, time included: most groups do nothing."""
+        given: dict[str, Source] = {}
+        for name, source in self._held.items():
+            old = self._given.get(name)
+            same = name in self._read and old is not None and not old.earlier and old.data == source.data and old.errno == source.errno
+            given[name] = old if old is not None and same else _since(source, zero_ns)
+        self._read.clear()
+        self._given = given
+        return given
 
 
 def _since(source: Source, zero_ns: int) -> Source:

@@ -93,6 +93,8 @@ class Details:
         self.pids: list[int] = []
         self.calm = True
         """Whether there is time to look for new groups."""
+        self.full = True
+        """Whether to read all files of control groups. Else only how much they have: for memory.stat the kernel adds up all CPUs."""
         self.scratch = Scratch(65536)
         self.files: list[File] = []
         self._scanned = -1e9
@@ -104,15 +106,19 @@ class Details:
     def _due(self) -> bool:
         return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
 
-    def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[str, Source]]]:
+    def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[str], dict[str, Source]]:
+        """Number, command line and control group of processes; names of all files of control groups; those of them that were read."""
         found = []
         pids, self.pids = self.pids, []
         for pid in pids:
             found.append((pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)))
+        full = self.full
         if self._due():
             self._scanned = time.monotonic()
             self._rescan()
-        return found, [(file.name, file.read(self.scratch, 0)) for file in self.files]
+            full = True
+        read = {file.name: file.read(self.scratch, 0) for file in self.files if full or file.name.endswith(self.names[0])}
+        return found, [file.name for file in self.files], read
 
     def _text(self, name: str, most: int) -> bytes:
         try:
