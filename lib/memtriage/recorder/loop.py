@@ -44,8 +44,8 @@ class Settings(NamedTuple):
     priority: bool = True
     samples: int = 0
     """Ends after so many; 0 for never."""
-    rare_s: float = 5.0
-    """Between two readings of what is read less often: slabinfo and :data:`~memtriage.recorder.sources.RARE`."""
+    rare_s: float = 10.0
+    """Between two readings of what is not read at every sample (:mod:`memtriage.recorder.rare`)."""
 
 
 class Recorder:
@@ -229,7 +229,9 @@ class Recorder:
         if not self.detail.busy:
             self.details.pids, self.processes.wanted = self.processes.wanted, []
             self.details.calm, self.details.full = not self.shortage.now, self.rare.due
-            if not self.details.idle():
+            if self.details.idle():
+                self.groups.take([file.name for file in self.details.files], self.details.sizes())
+            else:
                 self.detail.ask()
                 self._take_details(DETAILS_WAIT, processes)
 

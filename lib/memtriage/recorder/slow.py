@@ -100,8 +100,12 @@ class Details:
         self._scanned = -1e9
 
     def idle(self) -> bool:
-        """Whether :meth:`read` would find nothing to do."""
-        return not (self.pids or self.files or self._due())
+        """Whether :meth:`read` would do no more than :meth:`sizes` does."""
+        return not (self.pids or (self.files and self.full) or self._due())
+
+    def sizes(self) -> dict[str, Source]:
+        """How much each of the control groups has: a counter and no lock, not worth waking another thread for. Only while that is idle."""
+        return {file.name: file.read(self.scratch, 0) for file in self.files if file.name.endswith(self.names[0])}
 
     def _due(self) -> bool:
         return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
@@ -112,12 +116,11 @@ class Details:
         pids, self.pids = self.pids, []
         for pid in pids:
             found.append((pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)))
-        full = self.full
         if self._due():
             self._scanned = time.monotonic()
             self._rescan()
-            full = True
-        read = {file.name: file.read(self.scratch, 0) for file in self.files if full or file.name.endswith(self.names[0])}
+            self.full = True
+        read = {file.name: file.read(self.scratch, 0) for file in self.files} if self.full else self.sizes()
         return found, [file.name for file in self.files], read
 
     def _text(self, name: str, most: int) -> bytes:
