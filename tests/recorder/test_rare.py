@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from memtriage.recording import Recording, Sample
+from memtriage.recorder.rare import Groups
+from memtriage.recording import Recording, Sample, Source
 from tests.recorder.runs import command, python
 
 MOVING = """
@@ -150,3 +151,35 @@ def test_where_proc_hides_processes_the_right_to_see_them_is_kept(tmp_path: Path
         pytest.skip("needs CAP_SYS_PTRACE and CAP_SYS_ADMIN")
     assert python(HIDDEN, str(tmp_path)).stdout.splitlines() == [
         "shown: without CAP_SYS_PTRACE processes are hidden", "seen", "hidden: CAP_SYS_PTRACE given up", "not seen"]
+
+
+def test_files_of_control_groups_say_when_they_were_read() -> None:
+    groups = Groups()
+    groups.take(["a/usage", "a/stat", "b/usage"], {"a/usage": Source(b"1", 0, 1_000_100, 5), "a/stat": Source(b"x", 0, 1_000_200, 5)})
+    first = groups.sources(1_000_000_000)
+    assert first == {"a/usage": Source(b"1", 0, 100, 5), "a/stat": Source(b"x", 0, 200, 5)}  # b was never read
+    groups.take(["a/usage", "a/stat"], {"a/usage": Source(b"1", 0, 2_000_100, 5)})
+    second = groups.sources(2_000_000_000)
+    assert second["a/usage"] is first["a/usage"]  # read again, and the same
+    assert second["a/stat"] == Source(b"x", 0, -999_800, 5)  # not read
+    third = groups.sources(3_000_000_000)  # the thread gave no answer
+    assert [source.begin_us for source in third.values()] == [-999_900, -1_999_800]
+    groups.take(["a/usage"], {"a/usage": Source(b"1", 0, 4_000_100, 5)})
+    assert groups.sources(4_000_000_000) == {"a/usage": Source(b"1", 0, 100, 5)}  # one that is gone is gone
+
+
+@pytest.mark.needs_root
+def test_a_group_is_read_at_each_sample_and_its_details_now_and_then(tmp_path: Path) -> None:
+    controller = next((path for path in ("/sys/fs/cgroup/memory", "/sys/fs/cgroup") if Path(path, "cgroup.procs").exists()), "")
+    first = next((path for path in ("/sys/fs/cgroup/memory/memory.usage_in_bytes", "/sys/fs/cgroup/cgroup.controllers")
+                  if Path(path).exists()), "")
+    if not controller or not first or (first.endswith("controllers") and "memory" not in Path(first).read_text().split()):
+        pytest.skip("no memory controller here")
+    python("one = made(sys.argv[1], samples=20, interval=0.02, groups_above=0, rare_s=60.0)\none.warm()\none.run()\nassert one.close()",
+           str(tmp_path / "r"))
+    with Recording(str(tmp_path / "r")) as recording:
+        last = list(recording.samples())[-1].content.sources
+    used = [source for name, source in last.items() if name.endswith(("memory.usage_in_bytes", "memory.current"))]
+    more = [source for name, source in last.items() if name.endswith(("memory.stat", "memory.limit_in_bytes", "memory.max"))]
+    assert used and not any(source.earlier for source in used)
+    assert more and all(source.earlier for source in more)

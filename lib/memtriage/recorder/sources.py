@@ -10,7 +10,7 @@ from memtriage.recording.payload import Source
 
 FILES = ("meminfo", "vmstat", "zoneinfo", "pressure/memory", "pressure/io", "pressure/cpu", "swaps", "loadavg", "net/sockstat", "uptime",
          "sys/fs/dentry-state", "sys/fs/inode-nr", "sys/fs/file-nr")
-"""Read at every sample. meminfo comes first, as whether memory is short is judged by it."""
+"""Read at every sample, but for :data:`RARE`. meminfo comes first, as whether memory is short is judged by it."""
 RARE = frozenset(("zoneinfo",))
 """Of these read every few seconds only, as is slabinfo; in between samples have what was read last, with the time it was read."""
 _AT_ONCE = frozenset(("meminfo", "pressure/memory", "pressure/io", "pressure/cpu", "loadavg", "net/sockstat", "uptime"))
