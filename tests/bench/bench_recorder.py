@@ -1,22 +1,25 @@
 """What a sample costs the flight recorder and its peers, side by side, one sample a second. Prints tables, ends all it starts.
 
-    python tests/bench/bench_recorder.py [--seconds N] [--processes N ...]
+    python tests/bench/bench_recorder.py [--seconds N] [--processes N ...] [--short N] [--before LIB]
 
 CPU is user + system time of a peer and of what it started; sizes are of the files after the first sample. ``bare reads`` opens the same
-kernel files as the recorder and reads them once a second, and nothing else: the kernel's own part. The shell loop is the usual one of
-date, free, ps and slabinfo; it writes 30 times what it needs to. Needs root for slabinfo; peers that are not installed are left out.
+kernel files as the recorder and reads all of them once a second, and nothing else: the kernel's own part. The shell loop is the usual one
+of date, free, ps and slabinfo; it writes 30 times what it needs to. ``--short`` starts so many programs a second that live 0.5 to 2 s;
+``--before`` adds the recorder of another tree. Needs root for slabinfo; peers that are not installed are left out.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import shutil
 import struct
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 
@@ -52,17 +55,19 @@ while True:
                     os.close(handle)
     time.sleep(1)
 """
+OWN = "memtriage record"
+SHORT = (["sleep", "0.5"], ["sh", "-c", "sleep 1.2; :"], [sys.executable, "-S", "-c", "import time; time.sleep(0.8)"], ["sleep", "2"])
 TICK = os.sysconf("SC_CLK_TCK")
 
 
 class Peer:
     """One program that samples, and the file it writes."""
 
-    def __init__(self, name: str, command: list[str], path: str, said: bool = False) -> None:
+    def __init__(self, name: str, command: list[str], path: str, said: bool = False, lib: str = "") -> None:
         self.name = name
         self.path = path
         out = open(path, "wb") if name == "shell loop" else subprocess.DEVNULL  # noqa: SIM115 - the child keeps it
-        env = {**os.environ, "PYTHONPATH": os.path.join(ROOT, "lib"), "LC_ALL": "C"}
+        env = {**os.environ, "PYTHONPATH": lib or os.path.join(ROOT, "lib"), "LC_ALL": "C"}
         self.process = subprocess.Popen(command, stdout=out, stderr=subprocess.PIPE if said else subprocess.DEVNULL,
                                         stdin=subprocess.DEVNULL, env=env)
         if said and self.process.stderr is not None:
@@ -95,10 +100,13 @@ class Peer:
             self.process.wait(5)
 
 
-def peers(folder: str) -> Iterator[Peer]:
+def peers(folder: str, before: str) -> Iterator[Peer]:
     python = sys.executable
-    yield Peer("memtriage record", [python, "-m", "memtriage", "record", "--output", f"{folder}/recording", "--size", "16MiB", "--interval",
-                                    "1", "--fast-interval", "1"], f"{folder}/recording", True)
+    for name, lib in ((OWN, ""), ("before", before)):
+        if name == OWN or lib:
+            path = f"{folder}/recording{len(lib)}"
+            yield Peer(name, [python, "-m", "memtriage", "record", "--output", path, "--size", "16MiB", "--interval", "1",
+                              "--fast-interval", "1"], path, True, lib)
     yield Peer("bare reads", [python, "-c", BARE], "", True)
     if shutil.which("atop"):
         yield Peer("atop -w FILE 1", ["atop", "-w", f"{folder}/atop", "1"], f"{folder}/atop")
@@ -131,8 +139,34 @@ def _walk(data: bytes, at: int, record: int, system: int, task: int) -> list[tup
     return found if at == len(data) and len(found) > 1 else []
 
 
-def measured(folder: str, seconds: int, count: int) -> None:
-    found = list(peers(folder))
+@contextlib.contextmanager
+def short_lived(rate: float) -> Iterator[None]:
+    """Starts so many programs a second, and waits for the last of them."""
+    end = threading.Event()
+
+    def start() -> None:
+        running: list[subprocess.Popen[bytes]] = []
+        for command in itertools.cycle(SHORT):
+            if end.wait(1 / rate):
+                break
+            running = [one for one in running if one.poll() is None]
+            running.append(subprocess.Popen(command))
+        for one in running:
+            one.wait()
+
+    thread = threading.Thread(target=start)
+    if rate:
+        thread.start()
+    try:
+        yield
+    finally:
+        end.set()
+        if rate:
+            thread.join()
+
+
+def measured(folder: str, seconds: int, before: str) -> None:
+    found = list(peers(folder, before))
     try:
         time.sleep(6)
         start = {}
@@ -154,7 +188,7 @@ def measured(folder: str, seconds: int, count: int) -> None:
     for peer in found:
         cpu, minor, major = (now - then for now, then in zip(end[peer.name], peer.start))
         size: float = grown.get(peer.name, 0) / seconds
-        if peer.name == "memtriage record":
+        if peer.name in (OWN, "before"):
             with Recording(peer.path) as recording:
                 entries = [entry for entry in recording.entries if began <= entry.head.real_ns / 1e9 <= stop]
                 size = sum(entry.head.length for entry in entries) / len(entries)
@@ -166,6 +200,8 @@ def main() -> None:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--seconds", type=int, default=60)
     reader.add_argument("--processes", type=int, nargs="*", default=[0, 1000], help="sleeping processes beside those that are there")
+    reader.add_argument("--short", type=float, default=0.0, help="programs started a second that live shortly")
+    reader.add_argument("--before", default="", help="folder lib of another tree, whose recorder is measured too")
     args = reader.parse_args()
     compiler = shutil.which("cc") or shutil.which("gcc")
     with tempfile.TemporaryDirectory() as base, contextlib.ExitStack() as stack:
@@ -178,8 +214,10 @@ def main() -> None:
             os.mkdir(folder)
             if count and compiler:
                 stack.enter_context(sleeping(sleepers, count))
-            measured(folder, args.seconds, count)
-    print(f"\nAgain: python tests/bench/bench_recorder.py --seconds {args.seconds} --processes {' '.join(map(str, args.processes))}")
+            with short_lived(args.short):
+                measured(folder, args.seconds, args.before)
+    print(f"\nAgain: python tests/bench/bench_recorder.py --seconds {args.seconds} --processes {' '.join(map(str, args.processes))}"
+          + (f" --short {args.short:g}" if args.short else ""))
 
 
 if __name__ == "__main__":

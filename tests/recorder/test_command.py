@@ -241,6 +241,7 @@ def test_exported_as_json_lines(story):
     assert rows[0]["release"] == "6.1.0"
     assert rows[3]["kmsg"] == ["4,1,1,-;Out of memory: Killed process 7 (ht|tpd) total-vm:1kB"]
     assert rows[0]["zoneinfo"] is None
+    assert [row["earlier"] for row in rows] == [{}] * 4
 
 
 def test_exported_as_csv(story):

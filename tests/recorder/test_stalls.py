@@ -19,9 +19,9 @@ def in_order(samples: list[Sample], count: int) -> bool:
 
 def test_a_blocked_slabinfo_is_lost_then_late(tmp_path: Path) -> None:
     python("""
-from memtriage.recorder import loop
-loop.SLAB_WAIT = 0.02
-one = made(sys.argv[1], samples=40, interval=0.05)
+from memtriage.recorder import rare
+rare.SLAB_WAIT = 0.02
+one = made(sys.argv[1], samples=40, interval=0.05, rare_s=0.0)
 one.warm()
 read, calls = one.slab.work, []
 def slow():
@@ -44,9 +44,9 @@ assert one.close()
 
 def test_an_answer_that_came_too_late_is_used_with_its_own_time(tmp_path: Path) -> None:
     python("""
-from memtriage.recorder import loop
-loop.SLAB_WAIT = 0.01
-one = made(sys.argv[1], samples=20, interval=0.05)
+from memtriage.recorder import rare
+rare.SLAB_WAIT = 0.01
+one = made(sys.argv[1], samples=20, interval=0.05, rare_s=0.0)
 one.warm()
 read = one.slab.work
 def slow():
@@ -190,7 +190,7 @@ os._exit(0)
 
 def test_samples_that_were_due_and_not_taken_are_missing_numbers(tmp_path: Path) -> None:
     python("""
-one = made(sys.argv[1], samples=20, interval=0.05)
+one = made(sys.argv[1], samples=20, interval=0.05, rare_s=0.0)
 one.warm()
 judge, calls = one.shortage.judge, []
 def slow(meminfo):

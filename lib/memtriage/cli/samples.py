@@ -103,7 +103,8 @@ def _left(sample: Sample) -> str:
 
 
 def json_lines(samples: Iterator[Sample]) -> Iterator[str]:
-    """An object a sample: ``time`` and ``boot_time`` in seconds, ``gap`` where one lies before it, each source parsed, all processes."""
+    """An object a sample: ``time`` and ``boot_time`` in seconds, ``gap`` where one lies before it, each source parsed, all
+    processes, and of which sources the values are ``earlier`` than the sample."""
     last: Sample | None = None
     for sample in samples:
         row: dict[str, Any] = {"time": sample.time, "boot_time": sample.boot_time, "sample": sample.head.seq,
@@ -119,11 +120,21 @@ def json_lines(samples: Iterator[Sample]) -> Iterator[str]:
                 row[name] = None
             except files.ProcfsError as error:
                 row[name] = {"error": error.reason}
+        row["earlier"] = _earlier(sample)
         page = recorded.page_size(sample)
         row["processes"] = list(_processes(sample, page))
         row["kmsg"] = (_text(sample, "kmsg") or "").split("\n")[:-1]
         last = sample
         yield json.dumps(row, separators=(",", ":"))
+
+
+def _earlier(sample: Sample) -> dict[str, float]:
+    """Seconds before the sample that was read what is not read at every sample, or came late; the rest is of the sample itself."""
+    found = {name: -source.begin_us / 1e6 for name, source in sample.content.sources.items() if name in SOURCES and source.earlier}
+    threads = sample.note("kernel_threads_us", "sample") or ""
+    if threads.startswith("-"):
+        found["kernel threads"] = (files.number(threads[1:].encode("utf-8", "replace")) or 0) / 1e6
+    return found
 
 
 def _processes(sample: Sample, page: int) -> Iterator[dict[str, Any]]:

@@ -14,11 +14,12 @@ from memtriage.recorder import guard
 from memtriage.recorder.kernel_log import KernelLog
 from memtriage.recorder.notify import Notify
 from memtriage.recorder.processes import Processes
+from memtriage.recorder.rare import Groups, Rare
 from memtriage.recorder.shortage import Shortage
 from memtriage.recorder.slow import Details, Slab, Worker
 from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
 from memtriage.recorder.writer import Writer
-from memtriage.recording import FIRST, Content, Ring, Source, layout, payload
+from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
 
 KEY_EVERY = 64
 """Samples from one record that stands alone to the next. In between each is compressed against the last one whose place in the group has
@@ -27,8 +28,8 @@ BUFFER = 1024 * 1024
 """Bytes that wait for a stalled disk: a quarter of an hour of samples, one a second, of a host with 100 processes."""
 STOCK = 1536 * 1024
 """Bytes of heap beyond what the first samples need."""
-SLAB_WAIT, DETAILS_WAIT = 0.25, 0.03
-"""Seconds a sample waits for slabinfo, and for command lines."""
+DETAILS_WAIT = 0.03
+"""Seconds a sample waits for command lines."""
 
 
 class Settings(NamedTuple):
@@ -43,6 +44,8 @@ class Settings(NamedTuple):
     priority: bool = True
     samples: int = 0
     """Ends after so many; 0 for never."""
+    rare_s: float = 10.0
+    """Between two readings of what is not read at every sample (:mod:`memtriage.recorder.rare`)."""
 
 
 class Recorder:
@@ -74,9 +77,10 @@ class Recorder:
             self.priority, self.oom = "not asked for", guard.own_oom_score()
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
+        self.rare = Rare(self.slab)
         self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
         self.detail = Worker(self.details.read, "details", guard.usual_priority)
-        self.groups: dict[str, Source] = {}
+        self.groups = Groups()
         self.locked = "no: not asked for"
         self.meta = EMPTY
         self._wake = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,6 +88,7 @@ class Recorder:
 
     def warm(self) -> None:
         """Full passes before anything is locked, so that the stack, the heap and the code that a sample needs are there."""
+        self.addresses = guard.hide_addresses(self.settings.root)
         interval = int(self.settings.interval_s * 1000)
         old: Content | None = None
         for _ in range(12):
@@ -92,6 +97,7 @@ class Recorder:
             if old is not None:
                 self._packed(payload.encode(content, old))
             old = content
+        self.rare.every_s = self.settings.rare_s
         self.stock = guard.stock(STOCK)
         guard.freeze()
         if self.settings.lock:
@@ -100,7 +106,7 @@ class Recorder:
                  "clock_ticks": str(os.sysconf("SC_CLK_TCK")), "interval_ms": str(interval),
                  "fast_interval_ms": str(int(self.settings.fast_s * 1000)),
                  "sync_s": f"{self.settings.sync_s:g}", "locked": self.locked, "oom_score_adj": self.oom, "priority": self.priority,
-                 "psi_trigger": self.shortage.trigger, "started_ns": str(time.time_ns())}
+                 "stat_addresses": self.addresses, "psi_trigger": self.shortage.trigger, "started_ns": str(time.time_ns())}
         self.meta = Source("".join(f"{key} {value}\n" for key, value in words.items()).encode("utf-8", "replace"), 0, 0, 0)
 
     def run(self) -> None:
@@ -196,49 +202,47 @@ class Recorder:
 
     def _content(self, late_us: int) -> tuple[Content, int, int]:
         real, boot, zero = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns()
-        if self.slab is not None:
-            late_slab = self.slab.answer(0.0)
+        self.rare.begin(zero)
         sources: dict[str, Source] = {}
         for file in self.files:
-            sources[file.name] = file.read(self.scratch, zero)
-        self.shortage.judge(sources["meminfo"].data if "meminfo" in sources else None)
-        processes, listing = self.processes.read(zero)
+            sources[file.name] = self.rare.read(file, self.scratch, zero) if file.rare else file.read(self.scratch, zero)
+        info = sources["meminfo"].data if "meminfo" in sources else None
+        self.shortage.judge(info)
+        processes, listing = self.processes.read(zero, self.rare.due)
         sources["kmsg"] = self.log.read()
-        self._ask_details(zero // 1000)
-        if self.slab is not None:
-            self.slab.ask()
-            found = self.slab.answer(SLAB_WAIT) or late_slab
-            sources["slabinfo"] = found._replace(begin_us=found.begin_us - zero // 1000) if found else Source(None, 0, 0, 0)
-        sources.update(self.groups)
-        words = b"monotonic_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
-            zero // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-", self.lost, len(self.writer.buffer.records),
-            self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
+        self._ask_details(processes)
+        slab = self.rare.slabinfo(zero, info)
+        if slab is not None:
+            sources["slabinfo"] = slab
+        sources.update(self.groups.sources(zero))
+        words = b"monotonic_us %d\nkernel_threads_us %d\nlate_us %d\nshort %s\nlost %d\nwaiting %d\ndisk %s\ndisk_problem %s\n" % (
+            zero // 1000, (self.processes.kernel_ns - zero) // 1000, late_us, self.shortage.why.encode() if self.shortage.now else b"-",
+            self.lost, len(self.writer.buffer.records), self.writer.disk, self.writer.problem.encode("utf-8", "replace") or b"-")
         sources["sample"] = Source(words, 0, 0, 0)
         sources["meta"] = self.meta
         sources.update(self.once)
         return Content(sources, processes, listing), real, boot
 
-    def _ask_details(self, zero_us: int) -> None:
+    def _ask_details(self, processes: dict[int, Process]) -> None:
         """New processes are described in the sample that sees them if that takes no time, else in a later one."""
-        self._take_details(0.0, zero_us)
+        self._take_details(0.0, processes)
         if not self.detail.busy:
             self.details.pids, self.processes.wanted = self.processes.wanted, []
-            self.details.calm = not self.shortage.now
-            self.detail.ask()
-            self._take_details(DETAILS_WAIT, zero_us)
+            self.details.calm, self.details.full = not self.shortage.now, self.rare.due
+            if self.details.idle():
+                self.groups.take([file.name for file in self.details.files], self.details.sizes())
+            else:
+                self.detail.ask()
+                self._take_details(DETAILS_WAIT, processes)
 
-    def _take_details(self, seconds: float, zero_us: int) -> None:
+    def _take_details(self, seconds: float, processes: dict[int, Process]) -> None:
         answer = self.detail.answer(seconds)
         if answer is not None:
             for pid, cmdline, cgroup in answer[0]:
-                self.processes.describe(pid, cmdline, cgroup)
-            before = self.groups
-            self.groups = {}
-            for name, source in answer[1]:
-                old = before.get(name)
-                # One that says the same is the same, time included: most groups of a host do nothing.
-                same = old is not None and old.data == source.data and old.errno == source.errno
-                self.groups[name] = old if old is not None and same else source._replace(begin_us=source.begin_us - zero_us)
+                process = self.processes.describe(pid, cmdline, cgroup)
+                if process is not None and pid in processes:
+                    processes[pid] = process
+            self.groups.take(answer[1], answer[2])
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopping = True

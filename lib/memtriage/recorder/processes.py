@@ -1,5 +1,7 @@
 """The processes: stat and statm of each at every sample, from descriptors kept open; cmdline and cgroup when one is first seen.
 
+Kernel threads, half of all on a small host, have no memory of their own: theirs are read every few seconds only.
+
 The latter two may block, the one on the process's own memory lock, the other on the lock of all control groups: they are read by a thread
 of their own (:mod:`memtriage.recorder.slow`) and come when they come.
 """
@@ -23,12 +25,13 @@ MOST = 16384
 
 
 class _Entry:
-    __slots__ = ("process", "stat", "statm")
+    __slots__ = ("kernel", "process", "stat", "statm")
 
     def __init__(self, stat: int, statm: int) -> None:
         self.stat = stat
         self.statm = statm
         self.process = Process(b"", b"")
+        self.kernel = False
 
 
 class Processes:
@@ -42,10 +45,14 @@ class Processes:
         self.wanted: list[int] = []
         """Processes whose cmdline and cgroup should be read."""
         self.budget = max(0, (files - _SPARE) // 2)
+        self.kernel_ns = 0
+        """When kernel threads were read last, on the monotonic clock."""
 
-    def read(self, zero_ns: int) -> tuple[dict[int, Process], Source]:
-        """One pass. A process that ended meanwhile is left out."""
+    def read(self, zero_ns: int, kernel: bool = True) -> tuple[dict[int, Process], Source]:
+        """One pass. A process that ended meanwhile is left out. Without ``kernel`` kernel threads are listed as they were read last."""
         begin = time.monotonic_ns()
+        if kernel:
+            self.kernel_ns = begin
         number = 0
         found: dict[int, Process] = {}
         try:
@@ -54,7 +61,8 @@ class Processes:
             number = error.errno or errno.EIO
             names = []
         for pid in sorted([int(name) for name in names if name.isdigit() and name.isascii() and len(name) < 10])[:MOST]:
-            process = self._one(pid)
+            entry = self.entries.get(pid)
+            process = entry.process if entry is not None and entry.kernel and not kernel else self._one(pid, entry)
             if process is not None:
                 found[pid] = process
         if len(self.entries) > len(found):
@@ -63,8 +71,7 @@ class Processes:
         took = (time.monotonic_ns() - begin) // 1000
         return found, Source(None if number else b"", number, (begin - zero_ns) // 1000, took)
 
-    def _one(self, pid: int) -> Process | None:
-        entry = self.entries.get(pid)
+    def _one(self, pid: int, entry: _Entry | None) -> Process | None:
         if entry is None or entry.stat < 0:
             return self._first(pid)
         try:
@@ -103,6 +110,7 @@ class Processes:
         entry = self.entries.get(pid)
         if entry is None:
             entry = self.entries[pid] = _Entry(-1, -1)
+        entry.kernel = statm == _NOTHING and _kernel_thread(stat)
         if len(self.entries) <= self.budget:
             entry.stat, entry.statm = stat_handle, statm_handle
             if statm == _NOTHING:
@@ -120,16 +128,24 @@ class Processes:
             if entry.statm >= 0:
                 os.close(entry.statm)
 
-    def describe(self, pid: int, cmdline: bytes, cgroup: bytes) -> None:
-        """Takes what the thread found out about a process that may be gone by now."""
+    def describe(self, pid: int, cmdline: bytes, cgroup: bytes) -> Process | None:
+        """Takes what the thread found out about a process, and returns it; ``None`` where it is gone by now."""
         entry = self.entries.get(pid)
-        if entry is not None:
-            entry.process = entry.process._replace(cmdline=cmdline, cgroup=cgroup)
+        if entry is None:
+            return None
+        entry.process = Process(*entry.process[:2], cmdline, cgroup)
+        return entry.process
 
     def close(self) -> None:
         for pid in list(self.entries):
             self._forget(pid)
         os.close(self.handle)
+
+
+def _kernel_thread(stat: bytes) -> bool:
+    """Whether the flags, the seventh field behind the name, have PF_KTHREAD."""
+    words = stat[stat.rfind(b")") :].split(None, 8)
+    return len(words) > 7 and words[7].isdigit() and bool(int(words[7]) & 0x00200000)
 
 
 def _long(handle: int, start: bytes) -> bytes:

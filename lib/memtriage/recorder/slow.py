@@ -93,20 +93,35 @@ class Details:
         self.pids: list[int] = []
         self.calm = True
         """Whether there is time to look for new groups."""
+        self.full = True
+        """Whether to read all files of control groups. Else only how much they have: for memory.stat the kernel adds up all CPUs."""
         self.scratch = Scratch(65536)
         self.files: list[File] = []
         self._scanned = -1e9
 
-    def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[tuple[str, Source]]]:
+    def idle(self) -> bool:
+        """Whether :meth:`read` would do no more than :meth:`sizes` does."""
+        return not (self.pids or (self.files and self.full) or self._due())
+
+    def sizes(self) -> dict[str, Source]:
+        """How much each of the control groups has: a counter and no lock, not worth waking another thread for. Only while that is idle."""
+        return {file.name: file.read(self.scratch, 0) for file in self.files if file.name.endswith(self.names[0])}
+
+    def _due(self) -> bool:
+        return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
+
+    def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[str], dict[str, Source]]:
+        """Number, command line and control group of processes; names of all files of control groups; those of them that were read."""
         found = []
         pids, self.pids = self.pids, []
         for pid in pids:
             found.append((pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)))
-        now = time.monotonic()
-        if self.groups and self.calm and now - self._scanned > _RESCAN:
+        if self._due():
+            self._scanned = time.monotonic()
             self._rescan()
-            self._scanned = now
-        return found, [(file.name, file.read(self.scratch, 0)) for file in self.files]
+            self.full = True
+        read = {file.name: file.read(self.scratch, 0) for file in self.files} if self.full else self.sizes()
+        return found, [file.name for file in self.files], read
 
     def _text(self, name: str, most: int) -> bytes:
         try:

@@ -10,7 +10,11 @@ from memtriage.recording.payload import Source
 
 FILES = ("meminfo", "vmstat", "zoneinfo", "pressure/memory", "pressure/io", "pressure/cpu", "swaps", "loadavg", "net/sockstat", "uptime",
          "sys/fs/dentry-state", "sys/fs/inode-nr", "sys/fs/file-nr")
-"""Read at every sample. meminfo comes first, as whether memory is short is judged by it."""
+"""Read at every sample, but for :data:`RARE`. meminfo comes first, as whether memory is short is judged by it."""
+RARE = frozenset(("zoneinfo",))
+"""Of these read every few seconds only, as is slabinfo; in between samples have what was read last, with the time it was read."""
+_AT_ONCE = frozenset(("meminfo", "pressure/memory", "pressure/io", "pressure/cpu", "loadavg", "net/sockstat", "uptime"))
+"""Made by the kernel in one piece (single_open): the first read has all of it, however long, and none need follow to find the end."""
 ONCE = ("sys/kernel/random/boot_id", "sys/kernel/osrelease", "version", "cmdline", "stat", "sys/vm/min_free_kbytes",
         "sys/vm/overcommit_memory", "sys/vm/overcommit_ratio", "sys/vm/swappiness", "self/cgroup")
 """Read at the start. Of ``stat`` it is the line ``btime`` that is wanted."""
@@ -37,7 +41,7 @@ class Scratch:
         self.views = [memoryview(self.memory)]
         self.little = memoryview(bytearray(_LITTLE))
 
-    def read(self, handle: int, small: bool = False) -> bytes:
+    def read(self, handle: int, small: bool = False, at_once: bool = False) -> bytes:
         """The whole file from its beginning. Raises ``OSError``.
 
         ``small`` is for /proc/sys: there the kernel allocates as many bytes as are asked for, and 256 KiB took seconds to be found where
@@ -47,7 +51,7 @@ class Scratch:
             return bytes(self.little[: os.preadv(handle, [self.little], 0)])
         done = os.preadv(handle, self.views, 0)
         total = done
-        while done:
+        while done and not (at_once and total < len(self.memory)):
             if total == len(self.memory):
                 if total >= _LONGEST:
                     break
@@ -70,6 +74,8 @@ class File:
         self.name = name
         self.path = path
         self.small = name.startswith("sys/")
+        self.at_once = name in _AT_ONCE
+        self.rare = name in RARE
         self.handle = -1
         self.errno = 0
         self._open()
@@ -90,7 +96,7 @@ class File:
         number = self.errno
         if self.handle >= 0:
             try:
-                data = scratch.read(self.handle, self.small)
+                data = scratch.read(self.handle, self.small, self.at_once)
             except OSError as error:
                 number = error.errno or errno.EIO
         return Source(data, number if data is None else 0, (begin - zero_ns) // 1000, (time.monotonic_ns() - begin) // 1000)

@@ -24,8 +24,13 @@ class Source(NamedTuple):
     errno: int
     """Why it could not be read, 0 where it was or where it did not answer."""
     begin_us: int
-    """When reading began, microseconds after the record's own time stamp; negative where the answer came late, from an earlier sample."""
+    """When reading began, microseconds after the record's own time stamp; negative where it was read before: see :attr:`earlier`."""
     took_us: int
+
+    @property
+    def earlier(self) -> bool:
+        """Whether this is of before the sample: an answer that came late, or of a source that is not read at every sample."""
+        return self.begin_us < 0
 
     @property
     def lost(self) -> bool:
