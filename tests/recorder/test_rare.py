@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from memtriage.recorder.processes import Processes
 from memtriage.recorder.rare import Groups
 from memtriage.recording import Recording, Sample, Source
 from tests.recorder.runs import command, python
@@ -183,3 +184,19 @@ def test_a_group_is_read_at_each_sample_and_its_details_now_and_then(tmp_path: P
     more = [source for name, source in last.items() if name.endswith(("memory.stat", "memory.limit_in_bytes", "memory.max"))]
     assert used and not any(source.earlier for source in used)
     assert more and all(source.earlier for source in more)
+
+
+def test_statm_is_read_again_once_stat_has_changed(tmp_path: Path) -> None:
+    """A process that took no fault and lost no page has what it had: half the reads of a host where most sleep."""
+    (tmp_path / "7").mkdir()
+    (tmp_path / "7/stat").write_bytes(b"7 (httpd) S 1 7 7 0 -1 4194560 10 0\n")
+    (tmp_path / "7/statm").write_bytes(b"1 2 3 4 0 5 0\n")
+    table = Processes(str(tmp_path), 200)
+    said = []
+    for stat, statm in ((10, 1), (10, 9), (11, 9)):
+        (tmp_path / "7/stat").write_bytes(b"7 (httpd) S 1 7 7 0 -1 4194560 %d 0\n" % stat)
+        (tmp_path / "7/statm").write_bytes(b"%d 2 3 4 0 5 0\n" % statm)
+        process = table.read(0)[0][7]
+        said.append((process.stat.split()[-2], process.statm.split()[0]))
+    table.close()
+    assert said == [(b"10", b"1"), (b"10", b"1"), (b"11", b"9")]

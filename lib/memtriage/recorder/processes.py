@@ -1,4 +1,5 @@
-"""The processes: stat and statm of each at every sample, from descriptors kept open; cmdline and cgroup when one is first seen.
+"""The processes: stat of each at every sample, and statm where stat has changed, from descriptors kept open; cmdline and cgroup when one is
+first seen.
 
 Kernel threads, half of all on a small host, have no memory of their own: theirs are read every few seconds only.
 
@@ -76,12 +77,14 @@ class Processes:
             return self._first(pid)
         try:
             stat = os.pread(entry.stat, _SHORT, 0)
+            if len(stat) == _SHORT:
+                stat = _long(entry.stat, stat)
+            if stat == entry.process.stat:
+                return entry.process  # it has taken no fault and lost no page, so statm says what it said
             statm = os.pread(entry.statm, _SHORT, 0) if entry.statm >= 0 else _NOTHING
         except OSError:  # it ended, and its number may be another's by now
             self._forget(pid)
             return self._first(pid)
-        if len(stat) == _SHORT:
-            stat = _long(entry.stat, stat)
         return self._taken(pid, entry, stat, statm)
 
     def _taken(self, pid: int, entry: _Entry, stat: bytes, statm: bytes) -> Process:
