@@ -107,8 +107,9 @@ def culprit(report: Report, now: Callable[[], Present] = Present) -> diagnosis.C
     if ill is not None and ill.parts:
         book = book._replace(parts={name: held for name, held in book.parts.items() if name in ill.parts})
     found = diagnosis.culprit(book, caches(report), listed, True)
-    held = kept(report) if ill is None and found.part in ("anon", "slab_reclaimable") else 0
-    if held and held >= max((group.anon for group in listed), default=0):
+    held = kept(report) if ill is None else 0
+    most = min(book.parts.get("anon", 0), max((group.anon for group in listed), default=0))
+    if held and (found.part == "slab_reclaimable" or (found.part == "anon" and held >= most)):
         return _held(held, now().caches)
     if found.part in ("slab_unreclaimable", "per_cpu", "vmalloc"):
         dying = now().dying
