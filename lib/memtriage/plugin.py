@@ -97,12 +97,14 @@ def main(name: str, about: str, table: tuple[Option, ...], judge: Callable[[Name
     try:
         _silence()
         state, output = answer(name, about, table, judge, sys.argv[1:], lambda seconds: _arm(name, seconds))
-        _arm(name, 1.0, silent=True)  # a pipe that nobody reads must not hold a check for ever, and a second answer would follow the first
-        _write(output)
+        # A pipe that nobody reads must not hold a check for ever, and a second answer must not follow the first.
+        left = [output]
+        _arm(name, 1.0, (state, left))
+        _write(left)
     except BaseException as error:
         state = UNKNOWN
         try:
-            _write(f"{name} UNKNOWN - {wording.line(type(error).__name__ + ': ' + str(error))[:FIRST_LINE]}\n".encode("ascii"))
+            _write([f"{name} UNKNOWN - {wording.line(type(error).__name__ + ': ' + str(error))[:FIRST_LINE]}\n".encode("ascii")])
         except BaseException:
             pass  # stdout is full or closed: the exit code is all that is left to say
     finally:
@@ -178,9 +180,10 @@ def render(name: str, report: Report, budget: int, no_perfdata: bool = False) ->
     return ("\n".join(lines) + "\n").encode("ascii")
 
 
-def _write(output: bytes) -> None:
-    while output:
-        output = output[os.write(1, output) :]
+def _write(left: list[bytes]) -> None:
+    """Writes the one item of ``left``, which says what is left of it."""
+    while left[0]:
+        left[0] = left[0][os.write(1, left[0]) :]
 
 
 def _silence() -> None:
@@ -193,17 +196,25 @@ def _silence() -> None:
         pass  # no /dev in this container: then whatever comes will be seen
 
 
-def _arm(name: str, seconds: float, silent: bool = False) -> None:
-    """Ends the check from the signal handler itself, so that no ``except`` on the way can swallow it."""
+def _arm(name: str, seconds: float, said: tuple[int, list[bytes]] | None = None, again: bool = False) -> None:
+    """Ends the check from the signal handler itself, so that no ``except`` on the way can swallow it.
 
-    def stop(number: int, frame: Any) -> NoReturn:
-        if silent:
-            os._exit(UNKNOWN)
-        _arm(name, 1.0, silent=True)
+    ``said``: the state and what is left of an answer that is being written. On a host that thrashes the time may pass after all of it is
+    out: then its state is the exit code, or an engine would have WARNING in words and UNKNOWN as the state.
+    """
+
+    def stop(number: int, frame: Any) -> None:
+        if said is not None:
+            state, left = said
+            if left[0] and not again:  # it may have been written and not been noted yet: the handler runs between the two
+                _arm(name, 0.2, said, True)
+                return
+            os._exit(UNKNOWN if left[0] else state)
+        _arm(name, 1.0, (UNKNOWN, [b"\n"]), True)
         what = f"timed out after {threshold.fixed(seconds)} s" if number == signal.SIGALRM else f"ended by signal {number}"
         where = f" while reading {files.current}" if files.current else ""
         try:
-            _write(f"{name} UNKNOWN - {wording.line(what + where)[:150]}\n".encode("ascii"))
+            _write([f"{name} UNKNOWN - {wording.line(what + where)[:150]}\n".encode("ascii")])
         finally:
             os._exit(UNKNOWN)
 

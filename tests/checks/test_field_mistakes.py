@@ -525,6 +525,33 @@ def test_a_pipe_nobody_reads():
         assert time.monotonic() - started < 4
 
 
+LATE = """
+import os, signal, sys
+from memtriage import options, plugin
+piece, wrote, leave = int(sys.argv.pop()), os.write, os._exit
+def write(handle, data):
+    size = wrote(handle, data[:piece or None])
+    os.kill(os.getpid(), signal.SIGALRM)
+    return size
+def slow(state):
+    if not ended:
+        ended.append(state)
+        os.kill(os.getpid(), signal.SIGALRM)
+    leave(state)
+ended = []
+os.write, os._exit = write, slow
+plugin.main("X", "About.", options.complete(()), lambda args: plugin.Report(2, "short of memory", [], []))
+"""
+
+
+@pytest.mark.parametrize("piece", [0, 5])
+def test_the_last_second_passes_when_all_is_said(piece):
+    """Seen in a guest that thrashed: a WARNING in words with UNKNOWN as exit code, since the exit itself took a second."""
+    done = subprocess.run([sys.executable, "-c", LATE, str(piece)], env=environment(PYTHONPATH=str(ROOT / "lib")), capture_output=True,
+                          timeout=30, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == ((3, b"X CRITICAL", b"") if piece else (2, b"X CRITICAL - short of memory\n", b""))
+
+
 @each_check
 def test_a_reader_that_has_gone(check):
     """SIGPIPE, or Python's BrokenPipeError with exit 1."""
