@@ -137,8 +137,8 @@ def keep() -> None:
 
 def renew() -> None:
     env = {"PYTHONPATH": str(ROOT / "lib"), "TZ": "UTC", "PATH": "/usr/bin:/bin"}
-    subprocess.run([sys.executable, "-m", "memtriage", "plot", str(FIXTURE / "recording"), "-o", str(ROOT / "docs/story.png")],
-                   check=True, timeout=120, env=env)
+    subprocess.run([sys.executable, "-m", "memtriage", "plot", str(FIXTURE / "recording"), "--window", "20s", "--warmup", "5s", "-o",
+                    str(ROOT / "docs/story.png")], check=True, timeout=120, env=env)
     subprocess.run([sys.executable, str(ROOT / "docs/help.py"), str(ROOT / "docs/story.md")], check=True, timeout=600)
 
 
