@@ -80,13 +80,17 @@ def paced(grow: Callable[[int], None], cost: float, seconds: float, room: float)
 
 def kind(name: str, room: float) -> Callable[[int], None]:
     """One of memtriage simulate's, in this process."""
-    from memtriage.simulate import groups, kinds  # noqa: PLC0415 - outside the guest nobody needs it
+    from memtriage.simulate import groups, kinds, libc  # noqa: PLC0415 - outside the guest nobody needs it
     from memtriage.simulate.place import Place  # noqa: PLC0415
 
     folder = SCRATCH + "place"
     os.makedirs(folder, exist_ok=True)
     units = int(room * 1.35 / COSTS[name]) + 1000  # more than all of memory would be refused
-    group = groups.new_folder("/sys", "abandoned") if kinds.KINDS[name].groups else ""
+    group = ""
+    if kinds.KINDS[name].groups:
+        group = groups.new_folder("/sys", "abandoned")
+        # Its own code would be read from the disk again and again, and the host would stand at the brink for minutes instead of falling.
+        libc.call("mlockall", 5)  # MCL_CURRENT | MCL_ONFAULT
     return kinds.KINDS[name].make(Place(units, folder, group)).grow
 
 
