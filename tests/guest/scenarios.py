@@ -80,17 +80,13 @@ def paced(grow: Callable[[int], None], cost: float, seconds: float, room: float)
 
 def kind(name: str, room: float) -> Callable[[int], None]:
     """One of memtriage simulate's, in this process."""
-    from memtriage.simulate import groups, kinds, libc  # noqa: PLC0415 - outside the guest nobody needs it
+    from memtriage.simulate import groups, kinds  # noqa: PLC0415 - outside the guest nobody needs it
     from memtriage.simulate.place import Place  # noqa: PLC0415
 
     folder = SCRATCH + "place"
     os.makedirs(folder, exist_ok=True)
     units = int(room * 1.35 / COSTS[name]) + 1000  # more than all of memory would be refused
-    group = ""
-    if kinds.KINDS[name].groups:
-        group = groups.new_folder("/sys", "abandoned")
-        # Its own code would be read from the disk again and again, and the host would stand at the brink for minutes instead of falling.
-        libc.call("mlockall", 5)  # MCL_CURRENT | MCL_ONFAULT
+    group = groups.new_folder("/sys", "abandoned") if kinds.KINDS[name].groups else ""
     return kinds.KINDS[name].make(Place(units, folder, group)).grow
 
 
@@ -136,6 +132,15 @@ def hold(size: int, seconds: float, rise: float = 10.0) -> None:
                 time.sleep(max(0.0, start + rise * offset / size - time.monotonic()))
         time.sleep(seconds)
         os._exit(0)
+
+
+def abandoned(seconds: float, room: float) -> None:
+    """cgroups, until none gets memory any more: a host then stands at the brink for minutes, and falls when somebody asks for a bit more."""
+    if os.fork() == 0:
+        time.sleep(1.6 * seconds)
+        hold(32 * MIB, 60, 5)
+        os._exit(0)
+    simulated("cgroups")(seconds, room)
 
 
 def nfs(seconds: float, room: float) -> None:
@@ -211,7 +216,7 @@ def negative(seconds: float, room: float) -> None:
 LOADS: dict[str, Callable[[float, float], None]] = {
     "process": simulated("heap"), "workers": simulated("workers"), "tmpfs": simulated("shmem"), "slab": simulated("slab-lock"),
     "page-tables": simulated("page-tables"), "cgroup": simulated("heap"), "two": simulated("heap", "slab-lock"),
-    "dying-cgroups": simulated("cgroups"), "unexplained": pipes, "nfs": nfs, "nfs-filled": nfs_filled, "find-copy": find_copy,
+    "dying-cgroups": abandoned, "unexplained": pipes, "nfs": nfs, "nfs-filled": nfs_filled, "find-copy": find_copy,
     "daily": daily, "negative": negative}
 
 
