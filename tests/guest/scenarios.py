@@ -135,7 +135,7 @@ def hold(size: int, seconds: float, rise: float = 10.0) -> None:
 
 
 def abandoned(seconds: float, room: float) -> None:
-    """cgroups, until none gets memory any more: a host then stands at the brink for minutes, and falls when somebody asks for a bit more."""
+    """cgroups, until none gets memory any more: a host then stands at the brink, and falls when somebody asks for a bit more."""
     if os.fork() == 0:
         time.sleep(1.6 * seconds)
         hold(32 * MIB, 60, 5)
