@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import resource
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,12 @@ def test_a_write_that_fails_leaves_the_old_file_and_no_other(tmp_path: Path) -> 
     assert [entry.name for entry in tmp_path.iterdir()] == ["rules"]
 
 
+def test_what_one_that_was_killed_left_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / f"out.{os.getpid()}.new").write_bytes(b"half")
+    wholefile.write(str(tmp_path / "out"), b"whole")
+    assert {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()} == {"out": b"whole"}
+
+
 def test_a_link_is_replaced_and_what_it_led_to_is_not(tmp_path: Path) -> None:
     (tmp_path / "precious").write_bytes(b"precious")
     (tmp_path / "out").symlink_to("precious")
@@ -53,7 +60,7 @@ def test_a_link_is_replaced_and_what_it_led_to_is_not(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_stays(make, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+def test_what_is_no_file_stays(make: Callable[[Path], None], tmp_path: Path) -> None:
     make(tmp_path / "out")
     with pytest.raises(FileExistsError):
         wholefile.write(str(tmp_path / "out"), b"x")

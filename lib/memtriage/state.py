@@ -232,14 +232,7 @@ def _write(folder: int, path: str, data: bytes, aside: bool) -> None:
             pass
         handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FILE, 0o600, dir_fd=folder)
         try:
-            try:
-                os.fchmod(handle, 0o600)
-                rest = memoryview(data)
-                while rest:
-                    rest = rest[os.write(handle, rest) :]
-                os.fsync(handle)
-            finally:
-                os.close(handle)
+            fill(handle, data, 0o600)
             if aside:
                 where = path + ".damaged"
                 os.rename(now, name + ".damaged", src_dir_fd=folder, dst_dir_fd=folder)
@@ -250,6 +243,19 @@ def _write(folder: int, path: str, data: bytes, aside: bool) -> None:
             raise
     except OSError as error:
         raise _Unusable(_words(where, error)) from None
+
+
+def fill(handle: int, data: bytes, mode: int | None) -> None:
+    """Writes all of a new file, synced, and closes it. ``mode`` exactly, whatever the umask, or as it was opened. Raises ``OSError``."""
+    try:
+        if mode is not None:
+            os.fchmod(handle, mode)
+        rest = memoryview(data)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _owner(path: str) -> int:

@@ -6,6 +6,8 @@ import errno
 import os
 import stat
 
+from memtriage.state import fill
+
 
 def write(path: str, data: bytes, mode: int | None = None, replace: bool = True) -> None:
     """Writes beside ``path`` and renames, so that a link is replaced and not followed; synced before. ``mode`` as the umask leaves it by
@@ -22,22 +24,18 @@ def write(path: str, data: bytes, mode: int | None = None, replace: bool = True)
         if not replace or not (stat.S_ISREG(kind) or stat.S_ISLNK(kind)):  # never a device, whoever root is
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
     new = f"{path}.{os.getpid()}.new"
+    try:
+        os.unlink(new)  # of one that was killed: in a container numbers of processes are few
+    except FileNotFoundError:
+        pass
     handle = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666 if mode is None else mode)
     try:
-        try:
-            if mode is not None:
-                os.fchmod(handle, mode)
-            rest = memoryview(data)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+        fill(handle, data, mode)
         if replace:
             os.replace(new, path)
         else:
             os.link(new, path)  # fails where somebody else made one meanwhile
             os.unlink(new)
-    except BaseException:
+    except BaseException:  # Ctrl-C, too, leaves nothing behind
         os.unlink(new)
         raise

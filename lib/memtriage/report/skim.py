@@ -234,4 +234,4 @@ def _ordered(parts: list[tuple[list[array[int]], list[int]]]) -> Skimmed:
         order = [last[number] for number in sorted(last)]
         columns = [array(column.typecode, [column[place] for place in order]) for column in columns]
         odd = list(range(len(order)))
-    return Skimmed(*columns, odd)  # type: ignore[call-arg,arg-type]
+    return Skimmed(*columns, odd)  # type: ignore[call-arg,arg-type]  # how many a star gives is not known to mypy
