@@ -115,12 +115,10 @@ class Story:
                  now: Callable[[], Present] = Present, up_s: float = 0.0) -> None:
         self.found = found
         self.aged = aged
-        told = []
-        for report, kill in reversed(found):
-            passed = aged(kill)
-            told.append((report, kill, culprit(report, now if passed is not None and passed <= up_s else Present)))
-        # The newest that says who is to blame: of a torn report at least the victim is known.
-        self.main = next((one for one in told if one[2] is not None), told[0] if told else None)
+        told = ((report, kill, culprit(report, now if (passed := aged(kill)) is not None and passed <= up_s else Present))
+                for report, kill in reversed(found))
+        # The newest that says who is to blame, and no older one is asked: of a torn report at least the victim is known.
+        self.main = next((one for one in told if one[2] is not None), (*found[-1], None) if found else None)
 
     def headline(self, kills: int, window_s: float, where: str, trouble: str | None) -> str:
         """``2 OOM kills in the last 5.0 min: 'chrome' ...; culprit: ...``; ``trouble`` is why the log could not be read."""
