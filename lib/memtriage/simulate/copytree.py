@@ -120,8 +120,8 @@ def _run(folder: str, tree: listing.Tree, scale: float, pace: Pace) -> None:
     source, target = os.path.join(os.fsencode(folder), b"tree"), os.path.join(os.fsencode(folder), b"copy")
     made = sum(_made(lambda entry=entry: _make(source, entry, scale, pace)) for entry in tree.entries)  # type: ignore[misc]
     copied = sum(_made(lambda entry=entry: _copy(source, target, entry, pace)) for entry in tree.entries)  # type: ignore[misc]
-    now = measure.parts()
     spent = time.monotonic() - pace.start
+    now = measure.parts()  # waits for the counters where only root may ask for them
     slow = ", slower than asked" if pace.done < 0.95 * wish.rate * (spent - 0.1) else ""
     parts = ("page_cache", "slab_reclaimable", "slab_unreclaimable")
     grown = ", ".join(f"{name} {signed(now.get(name, 0) - before.get(name, 0))}" for name in parts)
