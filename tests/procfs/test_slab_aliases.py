@@ -71,6 +71,16 @@ def test_reclaimable(sys: str, name: str, reclaimable: "bool | None") -> None:
 
 
 @pytest.mark.parametrize(
+    ("data", "count"),
+    [(b"133954 N0=133954\n", 133954), (b"7\n", 7), (b"0\n", 0), (b"", None), (b"\n", None), (b"-1\n", None), (b"many N0=7\n", None)],
+)
+def test_objects(sys: str, data: bytes, count: "int | None") -> None:
+    assert slab_aliases.objects(sys, "a/b") is None  # no such file
+    Path(sys, "kernel/slab/a!b/objects").write_bytes(data)
+    assert slab_aliases.objects(sys, "a/b") == count
+
+
+@pytest.mark.parametrize(
     ("target", "reclaimable"),
     [
         (":0000128", False),

@@ -90,20 +90,30 @@ def test_the_right_part_grows_by_what_was_asked_and_returns(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["slab-eventfd", "cache", "negative"])
 def test_slots_that_were_free_are_filled_and_counted(name: str, tmp_path: Path) -> None:
-    """After the end of many names, slabs stay for one name in twenty: what comes then costs what it costs, though no slab is added."""
-    stay, go = tmp_path / "stay", tmp_path / "go"
-    stay.mkdir()
-    go.mkdir()
-    for number in range(300_000):
-        (go if number % 20 else stay).joinpath(str(number)).exists()
-    go.rmdir()
+    """After the end of many names, slabs stay for one name in twenty: what comes then costs what it costs, though no slab is added.
+
+    Of slabs more and less full, more than slabinfo counts: since Linux 6.10 it estimates then, and was a fifth off.
+    """
+    for every in (4, 20):
+        holes(tmp_path / str(every), every)
     problems: list[str] = []
     while (problem := attempt(name)) and len(problems) < ATTEMPTS:
         problems.append(problem)
     assert problem is None, "\n".join(problems)
     with started(name, "--limit", "43MiB", "--rate", "43MiB/s", "--duration", "30") as process:
         said = until(process, "holding ")[-1]
-    assert re.search(r"; the ledger says [0-9.]+ [KM]?i?B more slab_.* and [1-9][0-9.]+ MiB in slots of slabs that were free$", said), said
+    assert re.search(r"; the ledger says [0-9.]+ [KM]?i?B (more|less) slab_.* and [1-9][0-9.]+ MiB in slots of slabs that were free$",
+                     said), said
+
+
+def holes(folder: Path, every: int) -> None:
+    """Looks for 300,000 names and lets go of all but one in ``every``."""
+    stay, go = folder / "stay", folder / "go"
+    for each in (stay, go):
+        each.mkdir(parents=True, exist_ok=True)
+    for number in range(300_000):
+        (go if number % every else stay).joinpath(str(number)).exists()
+    go.rmdir()
 
 
 def noise(seconds: int) -> dict[str, int]:

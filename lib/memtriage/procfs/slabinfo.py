@@ -17,7 +17,10 @@ class Cache(NamedTuple):
     name: str
     """As the kernel writes it: may hold colons, blanks (2.4, 2.6) and, from Linux 3.8 to 5.8, ``name(123:cgroup)``."""
     active_objs: int
-    """Objects in use. SLUB counts those in per-CPU lists as used, so 100 % says little there."""
+    """Objects in use. SLUB counts those in per-CPU lists as used, so 100 % says little there.
+
+    An estimate since Linux 6.10 where a node has more than 10,000 partial slabs (``count_partial_free_approx`` in mm/slub.c).
+    """
     num_objs: int
     objsize: int
     objperslab: int | None

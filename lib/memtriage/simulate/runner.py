@@ -174,9 +174,10 @@ class _Run:
         now_free = measure.slots(self.kind.parts)
         filled = sum(self.free[name].free - now_free[name].free for name in self.cost.caches if name in self.free and name in now_free)
         old = f" and {size(filled)} in slots of slabs that were free" if filled > self.held / 50 else ""
+        change = f"{size(abs(grown))} {'less' if grown < 0 else 'more'} {' + '.join(self.kind.parts)}"
         slow = self.held + 2 * self.each < 0.95 * self.wish.rate * (spent - 2 * TICKS[0])
         return (f"holding {size(self.held)} ({self.made} x {self.kind.unit}) after {spent:.2f} s, {size(self.held / spent)}/s"
-                f"{', slower than asked' if slow else ''}; the ledger says {size(grown)} more {' + '.join(self.kind.parts)}{old}")
+                f"{', slower than asked' if slow else ''}; the ledger says {change}{old}")
 
     def _watch(self) -> None:
         """Raises :class:`Refused` where others have taken what was to be left."""
