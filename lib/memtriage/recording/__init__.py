@@ -7,8 +7,9 @@
 What the bytes mean is not known here: :mod:`memtriage.recorded` gives them to the parsers of :mod:`memtriage.procfs`.
 """
 
+from memtriage.recording.layout import FIRST
 from memtriage.recording.payload import Content, Damaged, Process, Source
-from memtriage.recording.reader import FIRST, Gap, Recording, Sample, Unreadable, apart, gap, stepped
+from memtriage.recording.reader import Gap, Recording, Sample, Unreadable, apart, gap, stepped
 from memtriage.recording.ring import Busy, Refused, Ring, lock
 
 __all__ = ["FIRST", "Busy", "Content", "Damaged", "Gap", "Process", "Recording", "Refused", "Ring", "Sample", "Source", "Unreadable",
