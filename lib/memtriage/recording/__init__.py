@@ -4,7 +4,8 @@
         for sample in recording.samples(start, end):
             sample.content.sources["meminfo"].data
 
-What the bytes mean is not known here: :mod:`memtriage.recorded` gives them to the parsers of :mod:`memtriage.procfs`.
+What the bytes mean is not known here, but for the two numbers of :mod:`memtriage.recording.glance`:
+:mod:`memtriage.recorded` gives them to the parsers of :mod:`memtriage.procfs`.
 """
 
 from memtriage.recording.layout import FIRST
