@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from memtriage.recorder.sources import READ_ONLY, File, Scratch
-from memtriage.recording.payload import Source
+from memtriage.recording.payload import Source, nameable
 
 T = TypeVar("T")
 _CMDLINE = 1024
@@ -90,6 +90,7 @@ class Details:
         self.groups = groups
         self.above = above
         self.names = _V2 if os.path.exists(os.path.join(groups, "cgroup.controllers")) else _V1
+        self.longest = max(self.names, key=len)
         self.pids: list[int] = []
         self.calm = True
         """Whether there is time to look for new groups."""
@@ -142,7 +143,7 @@ class Details:
             folders.sort()
             if count > _FOLDERS:
                 break
-            if folder != self.groups:
+            if folder != self.groups and nameable(os.path.join(folder, self.longest)):
                 word = self._size(folder)
                 if word >= self.above:
                     sizes.append((word, folder))
@@ -152,6 +153,9 @@ class Details:
         self.files = []
         for path in paths:
             file = kept.pop(path, None)
+            if file is not None and not file.current():  # a service that was restarted has another group under the same name
+                file.close()
+                file = None
             if file is None:
                 try:
                     file = File(path, path)

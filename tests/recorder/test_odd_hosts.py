@@ -1,0 +1,73 @@
+"""Hosts of a kind that is not met every day, and that must not end the recording: names, numbers and sizes beyond what a record holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from memtriage.recorder.slow import Details
+from memtriage.recording import Recording, Sample
+from tests.recorder.runs import command
+
+QUICK = ("--interval", "0.05", "--fast-interval", "0.05", "--no-lock", "--no-priority")
+MEMINFO = "MemTotal: 1000000 kB\nMemFree: 500000 kB\nMemAvailable: 500000 kB\n"
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A captured tree with one process and no control groups but the root."""
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/meminfo").write_text(MEMINFO)
+    (tmp_path / "proc/1/stat").write_text("1 (init) S 0 1 1 0 -1 4194560 10 0\n")
+    (tmp_path / "proc/1/statm").write_text("1 2 3 4 0 5 0\n")
+    (tmp_path / "sys/fs/cgroup").mkdir(parents=True)
+    (tmp_path / "sys/fs/cgroup/cgroup.controllers").write_text("memory\n")
+    return tmp_path
+
+
+def group(host: Path, name: bytes, size: int) -> bytes:
+    folder = os.path.join(os.fsencode(host), b"sys/fs/cgroup", name)
+    os.makedirs(folder)
+    with open(os.path.join(folder, b"memory.current"), "w", encoding="ascii") as handle:
+        handle.write(f"{size}\n")
+    return folder
+
+
+def recorded(host: Path, *args: str) -> list[Sample]:
+    done = command("--procfs", str(host / "proc"), "--output", str(host / "r"), "--size", "1MiB", *QUICK, *args)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "memtriage record: this kernel has no slabinfo\n")
+    with Recording(str(host / "r")) as recording:
+        return list(recording.samples())
+
+
+def test_control_groups_whose_names_no_record_can_hold_are_left_out(host: Path) -> None:
+    for name in (b"/".join([b"x" * 120] * 2), b"bad\xff", b"good \xc3\xa4\n"):
+        group(host, name, 900_000_000)
+    samples = recorded(host, "--samples", "3")
+    assert len(samples) == 3
+    assert [name for name in samples[-1].content.sources if "cgroup" in name] == [
+        f"{host}/proc/../sys/fs/cgroup/good \xe4\n/memory.current"]
+
+
+def test_a_control_group_that_was_made_anew_is_read_again(host: Path) -> None:
+    """A service that was restarted: under the same name there is another group, and the old one's descriptor reads nothing any more."""
+    found = Details(str(host / "proc"), str(host / "sys/fs/cgroup"), 0)
+    folder = Path(os.fsdecode(group(host, b"httpd.service", 5)))
+    assert [source.data for source in found.read()[2].values()] == [b"5\n"]
+    (folder / "memory.current").unlink()
+    folder.rmdir()
+    group(host, b"httpd.service", 7)
+    found._scanned = -1e9
+    assert [source.data for source in found.read()[2].values()] == [b"7\n"]
+    handle = found.files[0].handle
+    found._scanned = -1e9
+    found.read()
+    assert found.files[0].handle == handle  # and else kept
+    (folder / "memory.current").unlink()
+    folder.rmdir()
+    found._scanned = -1e9
+    assert found.read()[1:] == ([], {})
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(handle)
