@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import errno
 import os
+import random
 from pathlib import Path
 
 import pytest
@@ -71,3 +74,32 @@ def test_a_control_group_that_was_made_anew_is_read_again(host: Path) -> None:
     assert found.read()[1:] == ([], {})
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
+
+
+def crowd(host: Path, count: int, cmdline: int, comm: int = 8) -> None:
+    """So many processes, with what cannot be packed any smaller."""
+    chance = random.Random(7)
+    for pid in range(2, 2 + count):
+        folder = host / "proc" / str(pid)
+        folder.mkdir()
+        name = base64.b64encode(chance.getrandbits(8 * comm).to_bytes(comm, "big")).decode()
+        (folder / "stat").write_text(f"{pid} ({name}) S 1 1 1 0 -1 4194560 10 0\n")
+        (folder / "statm").write_text("1 2 3 4 0 5 0\n")
+        (folder / "cmdline").write_bytes(base64.b64encode(chance.getrandbits(8 * cmdline).to_bytes(cmdline, "big")))
+
+
+@pytest.mark.parametrize(("count", "comm", "described"), [(250, 8, True), (1000, 8, False), (1000, 230, None)])
+def test_a_sample_that_is_too_large_goes_without_what_makes_it_so(host: Path, count: int, comm: int, described: bool | None) -> None:
+    """It was written beyond the end of the ring, and then nothing could be read at all."""
+    crowd(host, count, 300, comm)
+    samples = recorded(host, "--samples", "8", "--size", "256KiB", "--interval", "0.3", "--fast-interval", "0.3")
+    assert (host / "r").stat().st_size == 256 * 1024
+    assert [sample.head.seq for sample in samples][-1] >= 8 and len(samples) == 8
+    assert all(sample.note("lost", "sample") == "0" and sample.content.sources["meminfo"].data for sample in samples)
+    last = samples[-1].content
+    if described is None:
+        assert (last.processes, last.listing.errno) == ({}, errno.EFBIG)
+    else:
+        assert len(last.processes) == count + 1
+        assert any(process.cmdline for process in last.processes.values()) is described
+    assert samples[-1].head.kind == 2  # compressed against an earlier one, which went without the same

@@ -13,10 +13,10 @@ from memtriage.record import NamedTuple
 from memtriage.recorder import guard
 from memtriage.recorder.kernel_log import KernelLog
 from memtriage.recorder.notify import Notify
-from memtriage.recorder.processes import Processes
+from memtriage.recorder.processes import Processes, without
 from memtriage.recorder.rare import Groups, Rare
 from memtriage.recorder.shortage import Shortage
-from memtriage.recorder.slow import Details, Slab, Worker
+from memtriage.recorder.slow import Details, Slab, Worker, memory_groups
 from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
 from memtriage.recorder.writer import Writer
 from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
@@ -61,6 +61,8 @@ class Recorder:
         self.place = 0
         self.kept: list[tuple[int, int, Content]] = []
         self.key_size = 0
+        self.spared = 0
+        """What this group of samples goes without, as no record would hold it: see :func:`_without`."""
         self.flags = FIRST
         self.fast = False
         self.poll = select.poll()
@@ -78,7 +80,7 @@ class Recorder:
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
         self.rare = Rare(self.slab)
-        self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
+        self.details = Details(settings.root, memory_groups(settings.sysfs), settings.groups_above)
         self.detail = Worker(self.details.read, "details", guard.usual_priority)
         self.groups = Groups()
         self.locked = "no: not asked for"
@@ -178,15 +180,27 @@ class Recorder:
         while self.kept and self.kept[-1][0] != place & (place - 1):
             self.kept.pop()
         base = self.kept[-1] if place and self.kept else None
+        if base is None:
+            self.spared = 0
+        content = without(content, self.spared)
         raw = payload.encode(content, base[2] if base else None)
         if base is not None and 2 * len(raw) > self.key_size:
             base, place = None, 0
             raw = payload.encode(content, None)
+        packed = self._packed(raw)
+        while self._too_large(raw, packed) and self.spared < 2:
+            self.spared += 1
+            base, place = None, 0
+            content = without(content, self.spared)
+            raw = payload.encode(content, None)
+            packed = self._packed(raw)
+        if self._too_large(raw, packed):
+            self._lose()
+            return
         if base is None:
             self.kept.clear()
             self.key_size = len(raw)
         self.seq = max(self.seq, self.writer.floor)
-        packed = self._packed(raw)
         head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), int(1000 * self._step()), 0,
                            layout.KEY if base is None else layout.DELTA, self.flags, self.seq - base[1] if base else 0)
         if self.writer.put(head, packed):
@@ -195,6 +209,10 @@ class Recorder:
             self.flags = 0
         else:  # the disk has been standing for long: what comes next cannot lean on this one
             self._lose()
+
+    def _too_large(self, raw: bytes, packed: bytes) -> bool:
+        most = min(self.writer.ring.largest, len(self.writer.buffer.memory))
+        return len(raw) > layout.LARGEST or layout.padded(layout.ALIGN + len(packed)) > most
 
     def _packed(self, raw: bytes) -> bytes:
         packer = zlib.compressobj(6, zlib.DEFLATED, -15)
@@ -260,15 +278,6 @@ class Recorder:
         if done:
             self.writer.ring.close()
         return done
-
-
-def _memory_groups(sysfs: str) -> str:
-    """The folder of the memory controller, version 1 or 2, or an empty text."""
-    first = os.path.join(sysfs, "fs/cgroup")
-    for folder, sign in ((os.path.join(first, "memory"), "memory.usage_in_bytes"), (first, "cgroup.controllers")):
-        if os.path.exists(os.path.join(folder, sign)):
-            return folder
-    return ""
 
 
 def _low_watermark(files: list[File], scratch: Scratch) -> int:

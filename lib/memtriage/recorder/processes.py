@@ -14,7 +14,7 @@ import os
 import time
 
 from memtriage.recorder.sources import READ_ONLY
-from memtriage.recording.payload import Process, Source
+from memtriage.recording.payload import Content, Process, Source
 
 _SHORT = 470
 """Bytes: what stat needs nearly always, and small enough to be freed to where it is met again."""
@@ -143,6 +143,15 @@ class Processes:
         for pid in list(self.entries):
             self._forget(pid)
         os.close(self.handle)
+
+
+def without(content: Content, spared: int) -> Content:
+    """A sample that no record would hold, smaller. 1: without command lines and control groups of processes; 2: without processes."""
+    if spared == 0:
+        return content
+    if spared == 1:
+        return content._replace(processes={pid: Process(*process[:2]) for pid, process in content.processes.items()})
+    return content._replace(processes={}, listing=content.listing._replace(data=None, errno=errno.EFBIG))
 
 
 def _kernel_thread(stat: bytes) -> bool:

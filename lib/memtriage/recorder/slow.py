@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from memtriage.recorder.sources import READ_ONLY, File, Scratch
-from memtriage.recording.payload import Source, nameable
+from memtriage.recording.payload import Source
 
 T = TypeVar("T")
 _CMDLINE = 1024
@@ -63,6 +63,14 @@ class Worker(Generic[T]):
             return None
         self.busy = False
         return self.result
+
+
+def _nameable(name: str) -> bool:
+    """Whether a record can hold a source of this name: 255 bytes of UTF-8 at most."""
+    try:
+        return len(name.encode()) <= 255
+    except UnicodeEncodeError:
+        return False
 
 
 class Slab:
@@ -143,7 +151,7 @@ class Details:
             folders.sort()
             if count > _FOLDERS:
                 break
-            if folder != self.groups and nameable(os.path.join(folder, self.longest)):
+            if folder != self.groups and _nameable(os.path.join(folder, self.longest)):
                 word = self._size(folder)
                 if word >= self.above:
                     sizes.append((word, folder))
@@ -176,3 +184,12 @@ class Details:
             return -1
         finally:
             os.close(handle)
+
+
+def memory_groups(sysfs: str) -> str:
+    """The folder of the memory controller, version 1 or 2, or an empty text."""
+    first = os.path.join(sysfs, "fs/cgroup")
+    for folder, sign in ((os.path.join(first, "memory"), "memory.usage_in_bytes"), (first, "cgroup.controllers")):
+        if os.path.exists(os.path.join(folder, sign)):
+            return folder
+    return ""

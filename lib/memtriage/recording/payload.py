@@ -14,15 +14,6 @@ from memtriage.record import NamedTuple
 WHOLE, SAME, CHANGED, FAILED, LOST, GONE = range(6)
 """How an item is stored. An item that a record compressed against another does not name is as it was there, time stamps included."""
 PROCESSES = "processes"
-_NAME = 255
-
-
-def nameable(name: str) -> bool:
-    """Whether a source may have this name: 255 bytes of UTF-8 at most."""
-    try:
-        return 0 < len(name.encode()) <= _NAME
-    except UnicodeEncodeError:
-        return False
 
 
 class Source(NamedTuple):

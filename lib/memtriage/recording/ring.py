@@ -35,6 +35,8 @@ class Ring:
         self.handle = handle
         self.file = head
         self.end = head.size - layout.EDGE
+        self.largest = (self.end - layout.EDGE) // 2
+        """Bytes that a record may take."""
         self.seq = last.head.seq + 1 if last else 1
         self.offset = last.offset + last.head.length if last else layout.EDGE
         self.back = last.offset // layout.ALIGN if last else 0
