@@ -12,7 +12,7 @@ import pytest
 
 from memtriage.recorder.slow import Details
 from memtriage.recording import Recording, Sample
-from tests.recorder.runs import command
+from tests.recorder.runs import command, python
 
 QUICK = ("--interval", "0.05", "--fast-interval", "0.05", "--no-lock", "--no-priority")
 MEMINFO = "MemTotal: 1000000 kB\nMemFree: 500000 kB\nMemAvailable: 500000 kB\n"
@@ -103,3 +103,28 @@ def test_a_sample_that_is_too_large_goes_without_what_makes_it_so(host: Path, co
         assert len(last.processes) == count + 1
         assert any(process.cmdline for process in last.processes.values()) is described
     assert samples[-1].head.kind == 2  # compressed against an earlier one, which went without the same
+
+
+def test_after_a_very_long_pause_nothing_leans_on_what_lay_before_it(tmp_path: Path) -> None:
+    """A record can say 65,535 samples back: a frozen process was due for more. One that said more was never written, and none after it."""
+    python("""
+one = made(sys.argv[1], samples=20)
+one.warm()
+sample = one._sample
+def paused(late):
+    if one.taken == 10:
+        one.seq += 70000
+    sample(late)
+one._sample = paused
+one.run()
+assert one.close(), one.writer.problem
+""", str(tmp_path / "r"))
+    with Recording(str(tmp_path / "r")) as recording:
+        assert len(list(recording.samples())) == 20
+        assert [gap.lost for gap in recording.gaps() if gap.lost >= 70000]
+
+
+def test_the_longest_interval(host: Path) -> None:
+    sample, = recorded(host, "--samples", "1", "--interval", "366d")
+    assert sample.head.interval_ms == 2**32 - 1  # of 49.7 d on
+    assert sample.note("interval_ms") == "31622400000"

@@ -174,7 +174,8 @@ class Recorder:
 
     def _try_sample(self, late: float) -> None:
         content, real, boot = self._content(int(late * 1e6))
-        if self.place and self.place % KEY_EVERY == 0:
+        self.seq = max(self.seq, self.writer.floor)
+        if self.place and (self.place % KEY_EVERY == 0 or self.seq - self.kept[0][1] > layout.FARTHEST):
             self.place = 0
         place = self.place
         while self.kept and self.kept[-1][0] != place & (place - 1):
@@ -200,8 +201,7 @@ class Recorder:
         if base is None:
             self.kept.clear()
             self.key_size = len(raw)
-        self.seq = max(self.seq, self.writer.floor)
-        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), int(1000 * self._step()), 0,
+        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), min(int(1000 * self._step()), 2**32 - 1), 0,
                            layout.KEY if base is None else layout.DELTA, self.flags, self.seq - base[1] if base else 0)
         if self.writer.put(head, packed):
             self.kept.append((place, self.seq, content))

@@ -18,6 +18,8 @@ EDGE = 4096
 VERSION = 1
 LARGEST = 8 * 1024 * 1024
 """Bytes a record may have, packed or not: nobody's recorder writes one like it, and a damaged length is met before it is believed."""
+FARTHEST = 2**16 - 1
+"""Samples between a record and the one it is compressed against: what :attr:`Head.base` holds."""
 SMALLEST_FILE = 256 * 1024
 
 KEY, DELTA, FILLER = 1, 2, 3
