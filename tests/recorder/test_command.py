@@ -91,6 +91,33 @@ def test_hangup_opens_the_file_anew(tmp_path):
         assert old.entries[-1].head.seq + 1 == new.entries[0].head.seq
 
 
+def test_a_file_that_cannot_be_opened_anew_is_said_and_the_old_one_goes_on(tmp_path):
+    process = started("--output", str(tmp_path / "r"), *QUICK)
+    try:
+        wait_for(lambda: count(tmp_path / "r") >= 3)
+        (tmp_path / "r").rename(tmp_path / "moved")
+        (tmp_path / "r").write_bytes(b"x" * 5000)
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        why = f"{tmp_path}/r is not a recording of this version; move it away or give another --output"
+        assert process.stderr.readline() == f"memtriage record: not opened anew, the file that was open goes on: {why}\n"
+        so_far = count(tmp_path / "moved")
+        wait_for(lambda: count(tmp_path / "moved") >= so_far + 4)
+        (tmp_path / "r").unlink()
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr.readline() == "memtriage record: opened anew\n"
+        wait_for(lambda: count(tmp_path / "r") >= 3)
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+    with Recording(str(tmp_path / "moved")) as old, Recording(str(tmp_path / "r")) as new:
+        first, last = list(old.samples()), list(new.samples())
+        assert len(first) == len(old.entries) and len(last) == len(new.entries)
+        assert first[-1].note("disk_problem", "sample") == why and last[-1].note("disk_problem", "sample") == "-"
+        assert first[-1].head.seq + 1 == last[0].head.seq
+
+
 def test_a_supervisor_hears_that_it_is_ready_and_alive(tmp_path):
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(str(tmp_path / "s"))

@@ -174,6 +174,9 @@ class Recorder:
 
     def _try_sample(self, late: float) -> None:
         content, real, boot = self._content(int(late * 1e6))
+        if self.writer.anew:  # what is written from now on is in another file, and can lean on nothing
+            self.writer.anew = False
+            self.place = 0
         self.seq = max(self.seq, self.writer.floor)
         if self.place and (self.place % KEY_EVERY == 0 or self.seq - self.kept[0][1] > layout.FARTHEST):
             self.place = 0
@@ -201,7 +204,8 @@ class Recorder:
         if base is None:
             self.kept.clear()
             self.key_size = len(raw)
-        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), min(int(1000 * self._step()), 2**32 - 1), 0,
+        step_ms = min(int(1000 * self._step()), 2**32 - 1)
+        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), step_ms, 0,
                            layout.KEY if base is None else layout.DELTA, self.flags, self.seq - base[1] if base else 0)
         if self.writer.put(head, packed):
             self.kept.append((place, self.seq, content))
@@ -266,10 +270,7 @@ class Recorder:
         self.stopping = True
 
     def _reopen(self, number: int, frame: object) -> None:
-        self.place = 0
-        self.kept.clear()
-        self.writer.reopen = True
-        self.writer.wake()
+        self.writer.open_anew()
 
     def close(self, seconds: float = 5.0) -> bool:
         """Ends the writing; ``False`` where the disk did not take all in the time."""
