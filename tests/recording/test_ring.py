@@ -229,6 +229,35 @@ def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
         subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
 
 
+@pytest.mark.needs_root
+def test_on_a_full_disk_what_is_there_stays_and_goes_on(tmp_path: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        path = str(tmp_path / "r")
+        Ring.open(path, SIZE).close()
+        said: list[str] = []
+        with pytest.raises(OSError, match="No space left"):
+            Ring.open(path, 4 * SIZE, said.append)
+        assert (os.listdir(tmp_path), said) == (["r"], [])
+        with open(tmp_path / "fill", "wb", buffering=0) as handle, pytest.raises(OSError, match="No space left"):
+            while True:
+                handle.write(bytes(65536))
+        held = lock(path)  # though there is no room to say who holds it
+        with pytest.raises(Busy, match=r"process \(unknown\) records to"):
+            lock(path)
+        os.close(held)
+        ring = Ring.open(path, SIZE)
+        made.Author(ring).write()
+        ring.sync()
+        ring.close()
+        with Recording(path) as recording:
+            assert len(recording.entries) == 1
+    finally:
+        subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
+
+
 def test_a_record_in_recorded_text_is_not_taken_for_one(tmp_path: Path) -> None:
     """Anybody may put a record's bytes into a command line; they do not know the file's name, and a whole record hides what is in it."""
     path = tmp_path / "r"

@@ -73,14 +73,17 @@ class Ring:
         finally:
             if handle >= 0:
                 os.close(handle)
+        ring = cls._make(path, size, aside=bool(length))
         if length:
-            os.replace(path, path + ".old")
             say(f"{path} had {length} bytes and not {size}: kept as {path}.old")
-        return cls._make(path, size)
+        return ring
 
     @classmethod
-    def _make(cls, path: str, size: int) -> Ring:
-        """Under another name until it is whole, so that a crash meanwhile leaves nothing that looks like a recording."""
+    def _make(cls, path: str, size: int, aside: bool = False) -> Ring:
+        """Under another name until it is whole: a crash meanwhile leaves nothing that looks like a recording, a full disk what was there.
+
+        ``aside``: that is kept, as ``path.old``.
+        """
         new = path + ".new"
         try:
             os.unlink(new)
@@ -104,6 +107,8 @@ class Ring:
             _write(handle, memoryview(layout.pack_file(head)), size - layout.EDGE)
             _write(handle, memoryview(layout.pack_file(head)), 0)
             os.fsync(handle)
+            if aside:
+                os.replace(path, path + ".old")
             os.replace(new, path)
         except BaseException:
             os.close(handle)
@@ -166,6 +171,9 @@ def lock(path: str) -> int:
         holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         os.close(handle)
         raise Busy(f"process {holder or '(unknown)'} records to {path} already") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    except OSError:
+        pass  # the disk is full: it holds the file all the same, and the recording has all the room that it needs
     return handle
