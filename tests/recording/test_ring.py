@@ -190,6 +190,20 @@ def test_links_fifos_and_folders(tmp_path: Path) -> None:
             Recording(str(tmp_path / name))
 
 
+def test_a_new_recordings_name_is_on_disk_before_its_first_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut leaves r.new, which the next start removes."""
+    synced: list[tuple[str, list[str]]] = []
+    sync = os.fsync
+
+    def seen(handle: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{handle}"), sorted(os.listdir(tmp_path))))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    Ring.open(str(tmp_path / "r"), SIZE).close()
+    assert synced == [(f"{tmp_path}/r.new", ["r.new"]), (str(tmp_path), ["r"])]
+
+
 def test_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="at least 262144 bytes"):
         Ring.open(str(tmp_path / "r"), 1000)

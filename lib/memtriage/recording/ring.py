@@ -114,6 +114,7 @@ class Ring:
             os.close(handle)
             os.unlink(new)
             raise
+        _sync_folder(path)
         return cls(path, handle, head, None)
 
     def append(self, record: memoryview, head: layout.Head) -> None:
@@ -141,6 +142,18 @@ class Ring:
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
+
+
+def _sync_folder(path: str) -> None:
+    """Has the name on disk, too: the records that follow are synced without it."""
+    try:
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        pass  # a folder that may not be read, a file system that syncs none: as good as it was
 
 
 def _last(handle: int, head: layout.FileHead) -> Entry | None:
