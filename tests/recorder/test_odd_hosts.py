@@ -128,3 +128,23 @@ def test_the_longest_interval(host: Path) -> None:
     sample, = recorded(host, "--samples", "1", "--interval", "366d")
     assert sample.head.interval_ms == 2**32 - 1  # of 49.7 d on
     assert sample.note("interval_ms") == "31622400000"
+
+
+def test_where_few_files_may_be_open_no_process_and_no_control_group_is_missed(host: Path) -> None:
+    crowd(host, 300, 10)
+    for number in range(24):
+        folder = group(host, b"group-%02d" % number, 900_000_000)
+        for name in (b"max", b"stat", b"events", b"pressure"):
+            Path(os.fsdecode(folder + b"/memory." + name)).write_text("1\n")
+    done = python("""
+import subprocess
+resource.setrlimit(resource.RLIMIT_NOFILE, (400, 400))
+sys.exit(subprocess.run([sys.executable, "-m", "memtriage", "record", *sys.argv[1:]], check=False).returncode)
+""", "--procfs", str(host / "proc"), "--output", str(host / "r"), "--size", "1MiB", *QUICK, "--samples", "4")
+    assert done.stdout == ""
+    with Recording(str(host / "r")) as recording:
+        samples = list(recording.samples())
+    assert [len(sample.content.processes) for sample in samples] == [301] * 4
+    groups = [source for name, source in samples[-1].content.sources.items() if "cgroup/group" in name]
+    assert len(groups) == 120 and all(source.data for source in groups)
+    assert all(process.cmdline for pid, process in samples[-1].content.processes.items() if pid > 1)

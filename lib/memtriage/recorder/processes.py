@@ -18,7 +18,8 @@ from memtriage.recording.payload import Content, Process, Source
 
 _SHORT = 470
 """Bytes: what stat needs nearly always, and small enough to be freed to where it is met again."""
-_SPARE = 64
+_SPARE = 192
+"""Descriptors for all else: 120 of them for files of control groups."""
 _NOTHING = b"0 0 0 0 0 0 0\n"
 """statm of a kernel thread or of what has ended; neither will have memory again, so it is not read any more."""
 MOST = 16384
