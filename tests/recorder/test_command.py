@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import pwd
@@ -267,8 +268,23 @@ def test_exported_as_json_lines(story):
     assert rows[0]["slabinfo"]["caches"][0]["name"] == "nfs_inode_cache"
     assert rows[0]["release"] == "6.1.0"
     assert rows[3]["kmsg"] == ["4,1,1,-;Out of memory: Killed process 7 (ht|tpd) total-vm:1kB"]
+    assert [row["kmsg"] for row in rows[:3]] == [[]] * 3
     assert rows[0]["zoneinfo"] is None
     assert [row["earlier"] for row in rows] == [{}] * 4
+
+
+def test_what_was_not_read_is_not_exported_as_nothing(tmp_path):
+    author = made.Author(made.Ring.open(str(tmp_path / "r"), 256 * 1024))
+    content = made.content
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "content", lambda chance, number: content(chance, number)._replace(
+            processes={}, listing=made.Source(None, errno.EACCES, 0, 0)))
+        author.write(more={"kmsg": b""})
+    author.ring.close()
+    row = json.loads(command("--export", "jsonl", "--output", str(tmp_path / "r")).stdout)
+    assert (row["processes"], row["kmsg"]) == ({"error": "Permission denied"}, [])
+    row, = csv.DictReader(command("--export", "csv", "--output", str(tmp_path / "r")).stdout.splitlines())
+    assert (row["processes"], row["largest_program"]) == ("", "")
 
 
 def test_exported_as_csv(story):
