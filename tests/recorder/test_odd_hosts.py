@@ -54,6 +54,14 @@ def test_control_groups_whose_names_no_record_can_hold_are_left_out(host: Path) 
         f"{host}/proc/../sys/fs/cgroup/good \xe4\n/memory.current"]
 
 
+@pytest.mark.parametrize(("above", "first"), [("110KiB", 10), ("1KiB", 6)])
+def test_control_groups_above_a_size_24_at_most(host: Path, above: str, first: int) -> None:
+    for number in range(30):
+        group(host, b"group-%02d" % number, 1024 * (100 + number))
+    names = [name for name in recorded(host, "--samples", "2", "--cgroups-above", above)[-1].content.sources if "cgroup" in name]
+    assert names == [f"{host}/proc/../sys/fs/cgroup/group-{number:02}/memory.current" for number in range(first, 30)]
+
+
 def test_a_control_group_that_was_made_anew_is_read_again(host: Path) -> None:
     """A service that was restarted: under the same name there is another group, and the old one's descriptor reads nothing any more."""
     found = Details(str(host / "proc"), str(host / "sys/fs/cgroup"), 0)

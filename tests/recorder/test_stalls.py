@@ -129,6 +129,31 @@ one.run()"""), str(tmp_path / "r"))
     assert samples >= 59  # one that was being made meanwhile may lean on the other file
 
 
+SYNCED = """
+one = made(sys.argv[1], samples=60, interval=0.05)
+one.writer.sync_s = 0.5
+one.warm()
+ring, began, synced = one.writer.ring, [], []
+append, sync = ring.append, ring.sync
+def written(record, head):
+    append(record, head)
+    began.append(time.monotonic())
+def flushed():
+    sync()
+    synced.append((time.monotonic(), began[0] if began else None))
+    began.clear()
+ring.append, ring.sync = written, flushed
+one.run()
+assert one.close() and not began
+print(len(synced), max(end - first for end, first in synced if first is not None))
+"""
+
+
+def test_what_is_written_is_synced_in_the_time_that_was_asked_for(tmp_path: Path) -> None:
+    count, longest = python(SYNCED, str(tmp_path / "r")).stdout.split()
+    assert 3 <= int(count) <= 12 and float(longest) < 2
+
+
 def test_a_failing_disk_is_tried_again_and_said(tmp_path: Path) -> None:
     python("""
 import errno
