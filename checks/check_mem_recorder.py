@@ -57,7 +57,9 @@ class Recorder(nagiosplugin.Resource):
     def __init__(self, args):
         self.args = args
         self.path = args["file"] or os.environ.get("MEMTRIAGE_RECORDING") or "/var/log/memtriage/recording"
-        self.up = uptime.read(args["procfs"]).up_s
+        self.live = os.path.abspath(args["procfs"]) == "/proc"
+        # The recorder's own clock: in a container /proc/uptime may be the container's (lxcfs).
+        self.up = time.clock_gettime(time.CLOCK_BOOTTIME) if self.live else uptime.read(args["procfs"]).up_s
         self.boot = boot_id.read(args["procfs"])
         try:
             self.take(HOUR)
@@ -94,7 +96,7 @@ class Recorder(nagiosplugin.Resource):
     def asleep(self):
         """Seconds since the newest sample in which the host was suspended, and the recorder with it; a captured tree does not tell."""
         monotonic_us = self.last.number("monotonic_us", "sample")
-        if os.path.abspath(self.args["procfs"]) != "/proc" or monotonic_us is None:
+        if not self.live or monotonic_us is None:
             return 0.0
         ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
         return max(0.0, ahead - (self.last.head.boot_ns / 1e9 - monotonic_us / 1e6))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.command import ROOT, environment, run
+from tests.checks.command import ROOT, Answer, environment, run
 from tests.recorder.runs import command
 from tests.recording import made
 
@@ -108,6 +108,22 @@ def test_disk_limits(tmp_path):
     assert (answer.code, answer.perfdata["disk_free_pct"]) == (1, "50%;60:;10:;0;100")
     assert answer.first.endswith("; disk 50.0% free")
     assert run("check_mem_recorder", "--procfs", proc, "--file", path, "--disk-critical", "60GiB:").sound().code == 2
+
+
+@pytest.mark.needs_root
+def test_in_a_container_whose_uptime_is_its_own(tmp_path):
+    """lxcfs shows when the container was started; the recorder's clock is the host's."""
+    path = str(tmp_path / "recording")
+    made.current(path, [5.0], 10.0)
+    (tmp_path / "uptime").write_text("3.00 1.00\n")
+    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/uptime || exit 77; exec "$@"', str(tmp_path / "uptime"),
+             str(ROOT / "checks/check_mem_recorder.py"), "--file", path]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode in (1, 77) and not done.stdout:
+        pytest.skip("this container may not mount")
+    answer = Answer(done.returncode, done.stdout, done.stderr).sound()
+    assert answer.code == 0
+    assert re.match(r"MEM_RECORDER OK - newest sample [5-9] s old \(every 10 s\)", answer.first)
 
 
 HOSTILE = [("disk \u00b2 \u00b3", ""), ("disk " + "9" * 5000 + " 1", ""), ("disk 1", ""), ("", "interval_ms \u00b2\n"),
