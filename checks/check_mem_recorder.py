@@ -57,7 +57,9 @@ class Recorder(nagiosplugin.Resource):
     def __init__(self, args):
         self.args = args
         self.path = args["file"] or os.environ.get("MEMTRIAGE_RECORDING") or "/var/log/memtriage/recording"
-        self.up = uptime.read(args["procfs"]).up_s
+        self.live = os.path.abspath(args["procfs"]) == "/proc"
+        # The recorder's own clock: in a container /proc/uptime may be the container's (lxcfs).
+        self.up = time.clock_gettime(time.CLOCK_BOOTTIME) if self.live else uptime.read(args["procfs"]).up_s
         self.boot = boot_id.read(args["procfs"])
         try:
             self.take(HOUR)
@@ -84,8 +86,7 @@ class Recorder(nagiosplugin.Resource):
         if self.last is None:
             raise Unreadable(f"{self.path}: damaged: none of the last {len(entries[-64:])} samples can be read")
         # The usual interval: the last sample of a shortage says the short one, and the next comes after the long one.
-        word = self.last.note("interval_ms") or ""
-        self.interval = max(newest.interval_ms, int(word) if word.isdigit() and len(word) < 10 else 0) / 1000
+        self.interval = min(max(newest.interval_ms, self.last.number("interval_ms") or 0), 2**32 - 1) / 1000
         source = self.last.content.sources.get("sys/kernel/random/boot_id")
         self.same_boot = source is not None and (source.data or b"").strip() == self.boot.encode()
         self.age = self.up - newest.boot_ns / 1e9 if self.same_boot else self.up
@@ -94,11 +95,11 @@ class Recorder(nagiosplugin.Resource):
 
     def asleep(self):
         """Seconds since the newest sample in which the host was suspended, and the recorder with it; a captured tree does not tell."""
-        word = self.last.note("monotonic_us", "sample") or ""
-        if os.path.abspath(self.args["procfs"]) != "/proc" or not word.isdigit() or len(word) > 18:
+        monotonic_us = self.last.number("monotonic_us", "sample")
+        if not self.live or monotonic_us is None:
             return 0.0
         ahead = time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
-        return max(0.0, ahead - (self.last.head.boot_ns / 1e9 - int(word) / 1e6))
+        return max(0.0, ahead - (self.last.head.boot_ns / 1e9 - monotonic_us / 1e6))
 
     def probe(self):
         if self.age < -60:
@@ -111,7 +112,10 @@ class Recorder(nagiosplugin.Resource):
         yield nagiosplugin.Metric("gap_max_1h", round(self.longest, 1), "s", min=0, context="gap")
         yield nagiosplugin.Metric("samples_lost", self.lost, "", min=0, context="lost")
         words = (self.last.note("disk", "sample") or "").split()
-        self.disk = [int(word) for word in words] if len(words) == 2 and all(word.isdigit() for word in words) else None
+        known = len(words) == 2 and all(word.isascii() and word.isdigit() and len(word) <= 18 for word in words)
+        self.disk = [int(word) for word in words] if known else None
+        if not known and (self.args["disk_warning"] or self.args["disk_critical"]):
+            raise plugin.Refused(f"{self.path}: its newest sample does not say how much room the disk has")
         if self.disk:
             yield nagiosplugin.Metric("disk_free", self.disk[0], "B", min=0, max=self.disk[1], context="disk")
             share = round(100 * self.disk[0] / max(1, self.disk[1]), 2)

@@ -38,8 +38,8 @@ def value(sample: Sample, name: str, parse: Callable[[bytes], T]) -> T:
 
 def page_size(sample: Sample) -> int:
     """Bytes of a page on the recorded host; where the recording does not say, of this one."""
-    word = sample.note("page_size")
-    return int(word) if word is not None and word.isdigit() and 0 < int(word) < 2**30 else int(os.sysconf("SC_PAGE_SIZE"))
+    size = sample.number("page_size")
+    return size if size is not None and 0 < size < 2**30 else int(os.sysconf("SC_PAGE_SIZE"))
 
 
 def room() -> str | None:

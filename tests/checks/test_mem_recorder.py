@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.checks.command import ROOT, environment, run
+from tests.checks.command import ROOT, Answer, environment, run
+from tests.recorder.runs import command
 from tests.recording import made
 
 UUID = b"00000000-1111-2222-3333-444444444444\n"
@@ -107,6 +108,50 @@ def test_disk_limits(tmp_path):
     assert (answer.code, answer.perfdata["disk_free_pct"]) == (1, "50%;60:;10:;0;100")
     assert answer.first.endswith("; disk 50.0% free")
     assert run("check_mem_recorder", "--procfs", proc, "--file", path, "--disk-critical", "60GiB:").sound().code == 2
+
+
+@pytest.mark.needs_root
+def test_in_a_container_whose_uptime_is_its_own(tmp_path):
+    """lxcfs shows when the container was started; the recorder's clock is the host's."""
+    path = str(tmp_path / "recording")
+    made.current(path, [5.0], 10.0)
+    (tmp_path / "uptime").write_text("3.00 1.00\n")
+    words = ["unshare", "-m", "sh", "-c", 'mount --bind "$0" /proc/uptime || exit 77; exec "$@"', str(tmp_path / "uptime"),
+             str(ROOT / "checks/check_mem_recorder.py"), "--file", path]
+    done = subprocess.run(words, env=environment(), capture_output=True, text=True, timeout=30, check=False)
+    if done.returncode in (1, 77) and not done.stdout:
+        pytest.skip("this container may not mount")
+    answer = Answer(done.returncode, done.stdout, done.stderr).sound()
+    assert answer.code == 0
+    assert re.match(r"MEM_RECORDER OK - newest sample [5-9] s old \(every 10 s\)", answer.first)
+
+
+HOSTILE = [("disk \u00b2 \u00b3", ""), ("disk " + "9" * 5000 + " 1", ""), ("disk 1", ""), ("", "interval_ms \u00b2\n"),
+           ("", "interval_ms " + "9" * 5000 + "\n"), ("monotonic_us \u00b2", "page_size \u00b2\n"),
+           ("late_us \u00b2", "page_size " + "9" * 5000 + "\n")]
+
+
+@pytest.mark.parametrize(("said", "meta"), HOSTILE)
+def test_what_only_looks_like_a_number(tmp_path, said, meta):
+    path = str(tmp_path / "recording")
+    author = made.Author(made.Ring.open(path, 256 * 1024))
+    author.write(10**18, 1000 * 10**9, 10000, {"meta": meta.encode(), "sys/kernel/random/boot_id": UUID, "sample": f"{said}\n".encode()})
+    author.ring.close()
+    proc = tree(tmp_path, 1005.0)
+    answer = run("check_mem_recorder", "--procfs", proc, "--file", path).sound()
+    assert (answer.code, answer.perfdata["age"]) == (0, "5s;30;100;0")
+    answer = run("check_mem_recorder", "--procfs", proc, "--file", path, "--disk-critical", "1%:").sound()
+    assert answer.code == 3
+    assert answer.out.startswith(f"MEM_RECORDER UNKNOWN - {path}: its newest sample does not say how much room the disk has")
+    for form in (("--print",), ("--export", "jsonl"), ("--export", "csv")):
+        done = command("--output", path, *form)
+        assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_an_interval_that_nobody_lives_to_see(tmp_path):
+    path = recording(tmp_path, [1000.0], meta=f"interval_ms {10**18 - 1}\n")
+    answer = run("check_mem_recorder", "--procfs", tree(tmp_path, 1005.0), "--file", path).sound()
+    assert (answer.code, answer.perfdata["age"]) == (0, "5s;12884902;42949673;0")
 
 
 def test_of_another_host(tmp_path):

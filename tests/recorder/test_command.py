@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import pwd
@@ -89,6 +90,33 @@ def test_hangup_opens_the_file_anew(tmp_path):
     with Recording(str(tmp_path / "moved")) as old, Recording(str(tmp_path / "r")) as new:
         assert len(list(new.samples())) == len(new.entries)
         assert old.entries[-1].head.seq + 1 == new.entries[0].head.seq
+
+
+def test_a_file_that_cannot_be_opened_anew_is_said_and_the_old_one_goes_on(tmp_path):
+    process = started("--output", str(tmp_path / "r"), *QUICK)
+    try:
+        wait_for(lambda: count(tmp_path / "r") >= 3)
+        (tmp_path / "r").rename(tmp_path / "moved")
+        (tmp_path / "r").write_bytes(b"x" * 5000)
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr is not None
+        why = f"{tmp_path}/r is not a recording of this version; move it away or give another --output"
+        assert process.stderr.readline() == f"memtriage record: not opened anew, the file that was open goes on: {why}\n"
+        so_far = count(tmp_path / "moved")
+        wait_for(lambda: count(tmp_path / "moved") >= so_far + 4)
+        (tmp_path / "r").unlink()
+        process.send_signal(signal.SIGHUP)
+        assert process.stderr.readline() == "memtriage record: opened anew\n"
+        wait_for(lambda: count(tmp_path / "r") >= 3)
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+    with Recording(str(tmp_path / "moved")) as old, Recording(str(tmp_path / "r")) as new:
+        first, last = list(old.samples()), list(new.samples())
+        assert len(first) == len(old.entries) and len(last) == len(new.entries)
+        assert first[-1].note("disk_problem", "sample") == why and last[-1].note("disk_problem", "sample") == "-"
+        assert first[-1].head.seq + 1 == last[0].head.seq
 
 
 def test_a_supervisor_hears_that_it_is_ready_and_alive(tmp_path):
@@ -240,8 +268,23 @@ def test_exported_as_json_lines(story):
     assert rows[0]["slabinfo"]["caches"][0]["name"] == "nfs_inode_cache"
     assert rows[0]["release"] == "6.1.0"
     assert rows[3]["kmsg"] == ["4,1,1,-;Out of memory: Killed process 7 (ht|tpd) total-vm:1kB"]
+    assert [row["kmsg"] for row in rows[:3]] == [[]] * 3
     assert rows[0]["zoneinfo"] is None
     assert [row["earlier"] for row in rows] == [{}] * 4
+
+
+def test_what_was_not_read_is_not_exported_as_nothing(tmp_path):
+    author = made.Author(made.Ring.open(str(tmp_path / "r"), 256 * 1024))
+    content = made.content
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(made, "content", lambda chance, number: content(chance, number)._replace(
+            processes={}, listing=made.Source(None, errno.EACCES, 0, 0)))
+        author.write(more={"kmsg": b""})
+    author.ring.close()
+    row = json.loads(command("--export", "jsonl", "--output", str(tmp_path / "r")).stdout)
+    assert (row["processes"], row["kmsg"]) == ({"error": "Permission denied"}, [])
+    row, = csv.DictReader(command("--export", "csv", "--output", str(tmp_path / "r")).stdout.splitlines())
+    assert (row["processes"], row["largest_program"]) == ("", "")
 
 
 def test_exported_as_csv(story):

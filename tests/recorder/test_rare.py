@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -200,3 +201,26 @@ def test_statm_is_read_again_once_stat_has_changed(tmp_path: Path) -> None:
         said.append((process.stat.split()[-2], process.statm.split()[0]))
     table.close()
     assert said == [(b"10", b"1"), (b"10", b"1"), (b"11", b"9")]
+
+
+def test_a_helper_that_the_kernel_starts_has_memory_once_it_is_a_program(tmp_path: Path) -> None:
+    """Until its exec, which waits for the disk, modprobe or a core dump's handler looks like a kernel thread: no memory at all."""
+    stat = b"%d (%b) S 2 0 0 0 -1 %d 1 0 0 0 0 0 0 0 20 0 1 0 9 %d 5 0\n"
+    table = Processes(str(tmp_path), 400)
+    for pid in (7, 8):
+        (tmp_path / str(pid)).mkdir()
+        (tmp_path / f"{pid}/stat").write_bytes(stat % (pid, b"kworker/u4:1", 0x200000 if pid == 7 else 64, 0))
+        (tmp_path / f"{pid}/statm").write_bytes(b"0 0 0 0 0 0 0\n")
+    assert {process.statm for process in table.read(0)[0].values()} == {b"0 0 0 0 0 0 0\n"}
+    table.wanted.clear()
+    for pid in (7, 8):
+        (tmp_path / f"{pid}/stat").write_bytes(stat % (pid, b"modprobe", 0, 4096000))
+        (tmp_path / f"{pid}/statm").write_bytes(b"1000 500 3 4 0 5 0\n")
+    assert {process.statm for process in table.read(0)[0].values()} == {b"1000 500 3 4 0 5 0\n"}
+    assert table.wanted == [7, 8]
+    assert not table.entries[7].kernel
+    open_ones = {handle for entry in table.entries.values() for handle in (entry.stat, entry.statm)}
+    table.close()
+    for handle in open_ones:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(handle)

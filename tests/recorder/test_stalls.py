@@ -102,6 +102,58 @@ def test_a_stalled_disk_delays_what_is_written_and_nothing_else(tmp_path: Path) 
         assert max(int(sample.note("waiting", "sample") or 0) for sample in samples) >= 20
 
 
+def test_what_waits_when_the_file_is_opened_anew_is_readable(tmp_path: Path) -> None:
+    python(STALL.replace("one.run()", """
+import threading
+def moved(name):
+    os.rename(sys.argv[1], sys.argv[1] + name)
+    one._reopen(1, None)
+threading.Timer(0.4, moved, ("1",)).start()
+content = one._content
+def halfway(late):  # told in the middle of a sample
+    found = content(late)
+    if one.taken == 56:
+        end = time.monotonic() + 5
+        while not os.path.exists(sys.argv[1]) and time.monotonic() < end:
+            time.sleep(0.01)
+        moved("2")
+    return found
+one._content = halfway
+one.run()"""), str(tmp_path / "r"))
+    entries = samples = 0
+    for name in ("r1", "r2", "r"):
+        with Recording(str(tmp_path / name)) as recording:
+            entries += len(recording.entries)
+            samples += len(list(recording.samples()))
+    assert entries == 60
+    assert samples >= 59  # one that was being made meanwhile may lean on the other file
+
+
+SYNCED = """
+one = made(sys.argv[1], samples=60, interval=0.05)
+one.writer.sync_s = 0.5
+one.warm()
+ring, began, synced = one.writer.ring, [], []
+append, sync = ring.append, ring.sync
+def written(record, head):
+    append(record, head)
+    began.append(time.monotonic())
+def flushed():
+    sync()
+    synced.append((time.monotonic(), began[0] if began else None))
+    began.clear()
+ring.append, ring.sync = written, flushed
+one.run()
+assert one.close() and not began
+print(len(synced), max(end - first for end, first in synced if first is not None))
+"""
+
+
+def test_what_is_written_is_synced_in_the_time_that_was_asked_for(tmp_path: Path) -> None:
+    count, longest = python(SYNCED, str(tmp_path / "r")).stdout.split()
+    assert 3 <= int(count) <= 12 and float(longest) < 2
+
+
 def test_a_failing_disk_is_tried_again_and_said(tmp_path: Path) -> None:
     python("""
 import errno

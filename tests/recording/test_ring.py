@@ -190,6 +190,20 @@ def test_links_fifos_and_folders(tmp_path: Path) -> None:
             Recording(str(tmp_path / name))
 
 
+def test_a_new_recordings_name_is_on_disk_before_its_first_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a power cut leaves r.new, which the next start removes."""
+    synced: list[tuple[str, list[str]]] = []
+    sync = os.fsync
+
+    def seen(handle: int) -> None:
+        synced.append((os.readlink(f"/proc/self/fd/{handle}"), sorted(os.listdir(tmp_path))))
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", seen)
+    Ring.open(str(tmp_path / "r"), SIZE).close()
+    assert synced == [(f"{tmp_path}/r.new", ["r.new"]), (str(tmp_path), ["r"])]
+
+
 def test_too_small_is_refused(tmp_path: Path) -> None:
     with pytest.raises(Refused, match="at least 262144 bytes"):
         Ring.open(str(tmp_path / "r"), 1000)
@@ -225,6 +239,35 @@ def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
             Ring.open(str(tmp_path / "r"), SIZE)
         assert caught.value.errno == errno.ENOSPC
         assert os.listdir(tmp_path) == []
+    finally:
+        subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
+
+
+@pytest.mark.needs_root
+def test_on_a_full_disk_what_is_there_stays_and_goes_on(tmp_path: Path) -> None:
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
+    if subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
+        pytest.skip("this container may not mount")
+    try:
+        path = str(tmp_path / "r")
+        Ring.open(path, SIZE).close()
+        said: list[str] = []
+        with pytest.raises(OSError, match="No space left"):
+            Ring.open(path, 4 * SIZE, said.append)
+        assert (os.listdir(tmp_path), said) == (["r"], [])
+        with open(tmp_path / "fill", "wb", buffering=0) as handle, pytest.raises(OSError, match="No space left"):
+            while True:
+                handle.write(bytes(65536))
+        held = lock(path)  # though there is no room to say who holds it
+        with pytest.raises(Busy, match=r"process \(unknown\) records to"):
+            lock(path)
+        os.close(held)
+        ring = Ring.open(path, SIZE)
+        made.Author(ring).write()
+        ring.sync()
+        ring.close()
+        with Recording(path) as recording:
+            assert len(recording.entries) == 1
     finally:
         subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
 

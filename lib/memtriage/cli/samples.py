@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
@@ -113,7 +114,7 @@ def json_lines(samples: Iterator[Sample]) -> Iterator[str]:
         row["gap"] = _gap(last, sample)
         late = (sample.note("late_us", "sample") or "").encode("utf-8", "replace")
         row["late"] = (files.number(late) or 0) / 1e6
-        for name, parse in SOURCES.items():
+        for name, parse in (*SOURCES.items(), ("kmsg", _records)):
             try:
                 row[name] = _plain(recorded.value(sample, name, parse))
             except files.Missing:
@@ -122,10 +123,15 @@ def json_lines(samples: Iterator[Sample]) -> Iterator[str]:
                 row[name] = {"error": error.reason}
         row["earlier"] = _earlier(sample)
         page = recorded.page_size(sample)
-        row["processes"] = list(_processes(sample, page))
-        row["kmsg"] = (_text(sample, "kmsg") or "").split("\n")[:-1]
+        listing = sample.content.listing
+        row["processes"] = list(_processes(sample, page)) if listing.data is not None else {
+            "error": os.strerror(listing.errno) if listing.errno else "not recorded"}
         last = sample
         yield json.dumps(row, separators=(",", ":"))
+
+
+def _records(log: bytes) -> list[str]:
+    return files.text(log).rstrip("\n").split("\n") if log else []
 
 
 def _earlier(sample: Sample) -> dict[str, float]:
@@ -160,7 +166,7 @@ def _plain(value: Any) -> Any:
 
 def _text(sample: Sample, name: str) -> str | None:
     try:
-        return files.text(recorded.data(sample, name)).rstrip("\n") + ("\n" if name == "kmsg" else "")
+        return files.text(recorded.data(sample, name)).rstrip("\n")
     except files.ProcfsError:
         return None
 
@@ -193,7 +199,7 @@ def table(samples: Iterator[Sample]) -> Iterator[str]:
                     *(info.get(name) if info else None for name in COLUMNS), stall.some.avg10 if stall else None,
                     stall.full.avg10 if stall and stall.full else None,
                     *(counters.get(name) if counters else None for name in ("pgmajfault", "oom_kill")),
-                    len(sample.content.processes),
+                    len(sample.content.processes) if sample.content.listing.data is not None else None,
                     *(cell for user in largest for cell in ([_cell(user.words), user.held] if user else [None, None]))])
 
 

@@ -12,10 +12,10 @@ from memtriage.record import NamedTuple
 from memtriage.recorder import guard
 from memtriage.recorder.kernel_log import KernelLog
 from memtriage.recorder.notify import Notify
-from memtriage.recorder.processes import Processes
+from memtriage.recorder.processes import Processes, without
 from memtriage.recorder.rare import Groups, Rare
 from memtriage.recorder.shortage import Shortage
-from memtriage.recorder.slow import Details, Slab, Worker
+from memtriage.recorder.slow import Details, Slab, Worker, memory_groups
 from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
 from memtriage.recorder.writer import Writer
 from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
@@ -60,6 +60,8 @@ class Recorder:
         self.place = 0
         self.kept: list[tuple[int, int, Content]] = []
         self.key_size = 0
+        self.spared = 0
+        """What this group of samples goes without, as no record would hold it: see :func:`_without`."""
         self.flags = FIRST
         self.fast = False
         self.poll = select.poll()
@@ -77,7 +79,7 @@ class Recorder:
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
         self.rare = Rare(self.slab)
-        self.details = Details(settings.root, _memory_groups(settings.sysfs), settings.groups_above)
+        self.details = Details(settings.root, memory_groups(settings.sysfs), settings.groups_above)
         self.detail = Worker(self.details.read, "details", guard.usual_priority)
         self.groups = Groups()
         self.locked = "no: not asked for"
@@ -171,29 +173,48 @@ class Recorder:
 
     def _try_sample(self, late: float) -> None:
         content, real, boot = self._content(int(late * 1e6))
-        if self.place and self.place % KEY_EVERY == 0:
+        if self.writer.anew:  # what is written from now on is in another file, and can lean on nothing
+            self.writer.anew = False
+            self.place = 0
+        self.seq = max(self.seq, self.writer.floor)
+        if self.place and (self.place % KEY_EVERY == 0 or self.seq - self.kept[0][1] > layout.FARTHEST):
             self.place = 0
         place = self.place
         while self.kept and self.kept[-1][0] != place & (place - 1):
             self.kept.pop()
         base = self.kept[-1] if place and self.kept else None
+        if base is None:
+            self.spared = 0
+        content = without(content, self.spared)
         raw = payload.encode(content, base[2] if base else None)
         if base is not None and 2 * len(raw) > self.key_size:
             base, place = None, 0
             raw = payload.encode(content, None)
+        stored = glance.stored(content, raw)
+        while self._too_large(raw, stored) and self.spared < 2:
+            self.spared += 1
+            base, place = None, 0
+            content = without(content, self.spared)
+            raw = payload.encode(content, None)
+            stored = glance.stored(content, raw)
+        if self._too_large(raw, stored):
+            self._lose()
+            return
         if base is None:
             self.kept.clear()
             self.key_size = len(raw)
-        self.seq = max(self.seq, self.writer.floor)
-        stored = glance.stored(content, raw)
-        head = layout.describe(stored, len(raw), self.seq, real, boot, int(1000 * self._step()), self.flags,
-                               self.seq - base[1] if base else 0)
+        step_ms = min(int(1000 * self._step()), 2**32 - 1)
+        head = layout.describe(stored, len(raw), self.seq, real, boot, step_ms, self.flags, self.seq - base[1] if base else 0)
         if self.writer.put(head, stored):
             self.kept.append((place, self.seq, content))
             self.place = place + 1
             self.flags = 0
         else:  # the disk has been standing for long: what comes next cannot lean on this one
             self._lose()
+
+    def _too_large(self, raw: bytes, stored: bytes) -> bool:
+        most = min(self.writer.ring.largest, len(self.writer.buffer.memory))
+        return len(raw) > layout.LARGEST or layout.padded(layout.ALIGN + len(stored)) > most
 
     def _content(self, late_us: int) -> tuple[Content, int, int]:
         real, boot, zero = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns()
@@ -243,10 +264,7 @@ class Recorder:
         self.stopping = True
 
     def _reopen(self, number: int, frame: object) -> None:
-        self.place = 0
-        self.kept.clear()
-        self.writer.reopen = True
-        self.writer.wake()
+        self.writer.open_anew()
 
     def close(self, seconds: float = 5.0) -> bool:
         """Ends the writing; ``False`` where the disk did not take all in the time."""
@@ -255,15 +273,6 @@ class Recorder:
         if done:
             self.writer.ring.close()
         return done
-
-
-def _memory_groups(sysfs: str) -> str:
-    """The folder of the memory controller, version 1 or 2, or an empty text."""
-    first = os.path.join(sysfs, "fs/cgroup")
-    for folder, sign in ((os.path.join(first, "memory"), "memory.usage_in_bytes"), (first, "cgroup.controllers")):
-        if os.path.exists(os.path.join(folder, sign)):
-            return folder
-    return ""
 
 
 def _low_watermark(files: list[File], scratch: Scratch) -> int:

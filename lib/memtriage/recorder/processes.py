@@ -14,13 +14,14 @@ import os
 import time
 
 from memtriage.recorder.sources import READ_ONLY
-from memtriage.recording.payload import Process, Source
+from memtriage.recording.payload import Content, Process, Source
 
 _SHORT = 470
 """Bytes: what stat needs nearly always, and small enough to be freed to where it is met again."""
-_SPARE = 64
+_SPARE = 192
+"""Descriptors for all else: 120 of them for files of control groups."""
 _NOTHING = b"0 0 0 0 0 0 0\n"
-"""statm of a kernel thread or of what has ended; neither will have memory again, so it is not read any more."""
+"""statm of a kernel thread or of what has ended; neither has memory again, so it is not read any more, unless stat says that it has."""
 MOST = 16384
 """Processes recorded at most."""
 
@@ -81,6 +82,9 @@ class Processes:
                 stat = _long(entry.stat, stat)
             if stat == entry.process.stat:
                 return entry.process  # it has taken no fault and lost no page, so statm says what it said
+            if entry.statm < 0 and _has_memory(stat):  # a helper that the kernel started, seen before its exec
+                self._forget(pid)
+                return self._first(pid)
             statm = os.pread(entry.statm, _SHORT, 0) if entry.statm >= 0 else _NOTHING
         except OSError:  # it ended, and its number may be another's by now
             self._forget(pid)
@@ -145,10 +149,25 @@ class Processes:
         os.close(self.handle)
 
 
+def without(content: Content, spared: int) -> Content:
+    """A sample that no record would hold, smaller. 1: without command lines and control groups of processes; 2: without processes."""
+    if spared == 0:
+        return content
+    if spared == 1:
+        return content._replace(processes={pid: Process(*process[:2]) for pid, process in content.processes.items()})
+    return content._replace(processes={}, listing=content.listing._replace(data=None, errno=errno.EFBIG))
+
+
 def _kernel_thread(stat: bytes) -> bool:
     """Whether the flags, the seventh field behind the name, have PF_KTHREAD."""
     words = stat[stat.rfind(b")") :].split(None, 8)
     return len(words) > 7 and words[7].isdigit() and bool(int(words[7]) & 0x00200000)
+
+
+def _has_memory(stat: bytes) -> bool:
+    """Whether the size of its memory, the 21st field behind the name, is not 0."""
+    words = stat[stat.rfind(b")") :].split(None, 22)
+    return len(words) > 21 and words[21] != b"0"
 
 
 def _long(handle: int, start: bytes) -> bytes:

@@ -65,6 +65,14 @@ class Worker(Generic[T]):
         return self.result
 
 
+def _nameable(name: str) -> bool:
+    """Whether a record can hold a source of this name: 255 bytes of UTF-8 at most."""
+    try:
+        return len(name.encode()) <= 255
+    except UnicodeEncodeError:
+        return False
+
+
 class Slab:
     """slabinfo, and the published copy of it. The answer carries the monotonic time, which the sample turns into its own."""
 
@@ -90,6 +98,7 @@ class Details:
         self.groups = groups
         self.above = above
         self.names = _V2 if os.path.exists(os.path.join(groups, "cgroup.controllers")) else _V1
+        self.longest = max(self.names, key=len)
         self.pids: list[int] = []
         self.calm = True
         """Whether there is time to look for new groups."""
@@ -142,7 +151,7 @@ class Details:
             folders.sort()
             if count > _FOLDERS:
                 break
-            if folder != self.groups:
+            if folder != self.groups and _nameable(os.path.join(folder, self.longest)):
                 word = self._size(folder)
                 if word >= self.above:
                     sizes.append((word, folder))
@@ -152,6 +161,9 @@ class Details:
         self.files = []
         for path in paths:
             file = kept.pop(path, None)
+            if file is not None and not file.current():  # a service that was restarted has another group under the same name
+                file.close()
+                file = None
             if file is None:
                 try:
                     file = File(path, path)
@@ -172,3 +184,12 @@ class Details:
             return -1
         finally:
             os.close(handle)
+
+
+def memory_groups(sysfs: str) -> str:
+    """The folder of the memory controller, version 1 or 2, or an empty text."""
+    first = os.path.join(sysfs, "fs/cgroup")
+    for folder, sign in ((os.path.join(first, "memory"), "memory.usage_in_bytes"), (first, "cgroup.controllers")):
+        if os.path.exists(os.path.join(folder, sign)):
+            return folder
+    return ""

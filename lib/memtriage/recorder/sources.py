@@ -101,6 +101,13 @@ class File:
                 number = error.errno or errno.EIO
         return Source(data, number if data is None else 0, (begin - zero_ns) // 1000, (time.monotonic_ns() - begin) // 1000)
 
+    def current(self) -> bool:
+        """Whether it is still what has its name; another control group may have been given that meanwhile."""
+        try:
+            return os.path.samestat(os.fstat(self.handle), os.stat(self.path))
+        except OSError:
+            return False
+
     def close(self) -> None:
         if self.handle >= 0:
             os.close(self.handle)

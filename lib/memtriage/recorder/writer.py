@@ -10,7 +10,10 @@ from collections import deque
 
 from memtriage.recorder.sources import touched
 from memtriage.recording import layout
-from memtriage.recording.ring import Ring
+from memtriage.recording.ring import Refused, Ring
+
+AGAIN_S = 10.0
+"""Between two attempts to open the file anew."""
 
 
 class Buffer:
@@ -61,7 +64,11 @@ class Writer:
         """Free and total bytes of the file system, as text."""
         self.floor = ring.seq
         """The least number for the next record."""
-        self.reopen = False
+        self._reopen = False
+        self.anew = False
+        """Set once the file is another one."""
+        self._refused = ""
+        self._again = 0.0
         self._stopping = False
         self._dirty = False
         self._synced = time.monotonic()
@@ -82,6 +89,11 @@ class Writer:
         except RuntimeError:
             pass  # it was awake already
 
+    def open_anew(self) -> None:
+        """Has the file opened anew, at once or as soon as that can be done."""
+        self._reopen, self._again = True, 0.0
+        self.wake()
+
     def stop(self, seconds: float) -> bool:
         """Has everything written, as far as it can be in the time; says whether it was."""
         self._stopping = True
@@ -99,7 +111,7 @@ class Writer:
                     self._go.acquire()
             try:
                 self._once()
-                self.problem = ""
+                self.problem = self._refused
             except Exception as error:  # whatever it is, this thread must not end: the next attempt may go well
                 self.problem = (error.strerror or "I/O error") if isinstance(error, OSError) else str(error) or type(error).__name__
                 if self._stopping:
@@ -109,24 +121,57 @@ class Writer:
                 return
 
     def _once(self) -> None:
-        if self.reopen:
-            self.reopen = False
-            ring = Ring.open(self.ring.path, self.ring.file.size)
-            self.ring.close()
-            self.ring = ring
-            self.floor = max(self.floor, ring.seq)
-        records = self.buffer.records
-        while records:
-            start, length, head = records[0]
-            self.ring.append(self.buffer.view[start : start + length], head)
-            records.popleft()
-            self._dirty = True
+        if self._reopen and time.monotonic() >= self._again:
+            self._open_anew()
+        self._drain()
         if self._dirty and (self._stopping or time.monotonic() - self._synced >= self.sync_s):
             self.ring.sync()
             self._dirty = False
             self._synced = time.monotonic()
             self._space()
 
+    def _drain(self) -> None:
+        records = self.buffer.records
+        while records:
+            start, length, head = records[0]
+            self.ring.append(self.buffer.view[start : start + length], head)
+            records.popleft()
+            self._dirty = True
+
+    def _open_anew(self) -> None:
+        """Where that cannot be done the old file goes on, and it is tried again."""
+        try:
+            ring = Ring.open(self.ring.path, self.ring.file.size)
+        except (OSError, Refused) as error:
+            if not self._refused:
+                _say(f"not opened anew, the file that was open goes on: {error}")
+            self._refused = (error.strerror if isinstance(error, OSError) else str(error)) or "I/O error"
+            self._again = time.monotonic() + AGAIN_S
+            return
+        self._reopen = False
+        if self._refused:
+            _say("opened anew")
+            self._refused = ""
+        if os.path.samestat(os.fstat(ring.handle), os.fstat(self.ring.handle)):
+            ring.close()
+            return
+        try:
+            self._drain()  # what has come meanwhile leans on what is in the old file
+            self.ring.sync()
+        except OSError:
+            pass  # a disk that failed may be why; then the new file has what waits
+        old, self.ring = self.ring, ring
+        self.floor = max(self.floor, ring.seq)
+        self.anew = True
+        old.close()
+
     def _space(self) -> None:
         disk = os.fstatvfs(self.ring.handle)
         self.disk = b"%d %d" % (disk.f_bavail * disk.f_frsize, disk.f_blocks * disk.f_frsize)
+
+
+def _say(text: str) -> None:
+    try:
+        os.write(2, f"memtriage record: {text}\n".encode("ascii", "replace"))
+    except OSError:
+        pass  # nobody listens

@@ -20,6 +20,8 @@ READABLE = (1, 2)
 """Versions that are read. In version 1 no record has :data:`PLAIN`."""
 LARGEST = 8 * 1024 * 1024
 """Bytes a record may have, packed or not: nobody's recorder writes one like it, and a damaged length is met before it is believed."""
+FARTHEST = 2**16 - 1
+"""Samples between a record and the one it is compressed against: what :attr:`Head.base` holds."""
 SMALLEST_FILE = 256 * 1024
 
 KEY, DELTA, FILLER = 1, 2, 3

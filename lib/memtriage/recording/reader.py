@@ -45,6 +45,11 @@ class Sample(NamedTuple):
                 return value.decode("utf-8", "backslashreplace")
         return None
 
+    def number(self, name: str, source: str = "meta") -> int | None:
+        """The same where it should be a number below 10**18 without a sign; ``None`` where it is anything else."""
+        word = self.note(name, source) or ""
+        return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
+
 
 class Gap(NamedTuple):
     """A time without samples, between two that follow each other."""

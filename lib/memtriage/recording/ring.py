@@ -35,6 +35,8 @@ class Ring:
         self.handle = handle
         self.file = head
         self.end = head.size - layout.EDGE
+        self.largest = (self.end - layout.EDGE) // 2
+        """Bytes that a record may take."""
         self.seq = last.head.seq + 1 if last else 1
         self.offset = last.offset + last.head.length if last else layout.EDGE
         self.back = last.offset // layout.ALIGN if last else 0
@@ -74,14 +76,17 @@ class Ring:
         finally:
             if handle >= 0:
                 os.close(handle)
+        ring = cls._make(path, size, aside=bool(length))
         if length:
-            os.replace(path, path + ".old")
             say(f"{path} had {length} bytes and not {size}: kept as {path}.old")
-        return cls._make(path, size)
+        return ring
 
     @classmethod
-    def _make(cls, path: str, size: int) -> Ring:
-        """Under another name until it is whole, so that a crash meanwhile leaves nothing that looks like a recording."""
+    def _make(cls, path: str, size: int, aside: bool = False) -> Ring:
+        """Under another name until it is whole: a crash meanwhile leaves nothing that looks like a recording, a full disk what was there.
+
+        ``aside``: that is kept, as ``path.old``.
+        """
         new = path + ".new"
         try:
             os.unlink(new)
@@ -104,11 +109,14 @@ class Ring:
             head = layout.FileHead(size, time.time_ns(), os.urandom(8))
             _write_edges(handle, head)
             os.fsync(handle)
+            if aside:
+                os.replace(path, path + ".old")
             os.replace(new, path)
         except BaseException:
             os.close(handle)
             os.unlink(new)
             raise
+        _sync_folder(path)
         return cls(path, handle, head, None)
 
     def write(self, head: layout.Head, stored: bytes) -> None:
@@ -149,6 +157,18 @@ def _write_edges(handle: int, head: layout.FileHead) -> None:
         _write(handle, memoryview(layout.pack_file(head)), offset)
 
 
+def _sync_folder(path: str) -> None:
+    """Has the name on disk, too: the records that follow are synced without it."""
+    try:
+        folder = os.open(os.path.dirname(path) or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError:
+        pass  # a folder that may not be read, a file system that syncs none: as good as it was
+
+
 def _last(handle: int, head: layout.FileHead) -> Entry | None:
     found = newest(handle, head.name, head.size)
     if found is not None:
@@ -177,6 +197,9 @@ def lock(path: str) -> int:
         holder = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
         os.close(handle)
         raise Busy(f"process {holder or '(unknown)'} records to {path} already") from None
-    os.ftruncate(handle, 0)
-    os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    try:
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, b"%d\n" % os.getpid(), 0)
+    except OSError:
+        pass  # the disk is full: it holds the file all the same, and the recording has all the room that it needs
     return handle

@@ -138,5 +138,5 @@ def _boot(sample: Sample) -> str:
 
 
 def _monotonic(sample: Sample) -> float:
-    word = sample.note("monotonic_us", "sample") or ""
-    return int(word) / 1e6 if word.isdigit() and len(word) < 20 else sample.boot_time
+    monotonic_us = sample.number("monotonic_us", "sample")
+    return sample.boot_time if monotonic_us is None else monotonic_us / 1e6
