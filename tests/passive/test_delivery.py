@@ -83,7 +83,16 @@ def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_
     ((404, b'{"error":404,"status":"No objects found."}'), Rejected,
      "Icinga 2 knows no service 'hub!memory' that this user may report for (404 No objects found.)"),
     ((500, b"[" * 5000), Failed, "Icinga 2 answers 500 "),
-    ((409, b'{"results":[{"status":"older"}]}'), Failed, "Icinga 2 answers 409 older"),
+    ((409, b'{"results":[{"code":409,"status":"Newer check result already present."}]}'), Rejected,
+     "Icinga 2 has a newer result of 'hub!memory' than this host's: do both have the same time?"),
+    ((500, b'{"results":[{"code":409.0,"status":"Newer check result already present."}]}'), Rejected,
+     "Icinga 2 has a newer result of 'hub!memory' than this host's: do both have the same time?"),
+    ((500, b'{"results":[{"code":403.0,"status":"Passive checks are disabled for object \'hub!memory\'."}]}'), Rejected,
+     "Icinga 2 takes no result of 'hub!memory': Passive checks are disabled for object 'hub!memory'."),
+    ((503, b'{"error":503,"status":"Shutting down."}'), Failed, "Icinga 2 answers 503 Shutting down."),
+    ((500, b'{"results":[{"code":503,"status":"Action skipped: Shutting down."}]}'), Failed,
+     "Icinga 2 answers 500 Action skipped: Shutting down."),
+    ((301, b""), Failed, "Icinga 2 answers 301 "),
 ])
 def test_what_icinga_refuses(server: Server, tls: tuple[Path, Path], answer: tuple[int, bytes], kind: type[Exception], words: str) -> None:
     server.answers = [answer]
