@@ -15,8 +15,8 @@ ACTION = "/v1/actions/process-check-result"
 class Icinga2:
     """Results as an agent's own: text and perfdata apart, with the times at which the check ran.
 
-    Icinga drops a result that began before the newest it has: results go out in the order in which they were made. 2.13.6 says yes to it all
-    the same, others 409. What is the answer to one service (a code within ``results``, whatever the status) is no reason to hold up the rest.
+    Icinga drops a result that began before the newest it has: results go out in the order in which they were made. 2.13.6 says yes to it
+    all the same, others 409. What is said of one service (a code within ``results``, whatever the status) is no reason to hold up the rest.
     """
 
     idle_s = 5.0
