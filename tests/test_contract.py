@@ -93,8 +93,8 @@ def test_every_check_and_label_has_words() -> None:
 
 # --- files of earlier versions ---
 
-@pytest.mark.parametrize("version", [1])
-def test_a_recording_of_every_version_is_read(version: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("version", "age"), [(1, "44.1"), (2, "36.8")])
+def test_a_recording_of_every_version_is_read(version: int, age: str, tmp_path: Path) -> None:
     path = tmp_path / "recording"
     path.write_bytes(gzip.decompress((FORMATS / f"recording-{version}.gz").read_bytes()))
     done = command("record", "--print", "--output", str(path))
@@ -102,22 +102,22 @@ def test_a_recording_of_every_version_is_read(version: int, tmp_path: Path) -> N
     assert [row[20:] for row in done.stdout.splitlines()] == [line] * 3 and done.returncode == 0, done
     answer = on("b-reclaimable-slab", "check_mem_recorder", "--file", str(path), "--no-perfdata")
     assert (answer.code, answer.out.splitlines()[0]) == (
-        2, "MEM_RECORDER CRITICAL - newest sample 44.1 h old (every 0.2 s); the recorder does not run or its disk stands still; "
+        2, f"MEM_RECORDER CRITICAL - newest sample {age} h old (every 0.2 s); the recorder does not run or its disk stands still; "
            "longest gap in 1 h 0.2 s, 0 samples lost; memory not locked (not asked for)")
 
 
 def test_a_recording_of_a_later_version_is_refused_with_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "recording"
-    data = bytearray(gzip.decompress((FORMATS / "recording-1.gz").read_bytes()))
+    data = bytearray(gzip.decompress((FORMATS / "recording-2.gz").read_bytes()))
     for edge in (0, len(data) - 4096 if data[-4096:].startswith(b"memtriage") else 0):
-        struct.pack_into("<H", data, edge + 20, 2)
+        struct.pack_into("<H", data, edge + 20, 3)
         size = struct.calcsize("<20sHHIQq8s")
         struct.pack_into("<I", data, edge + size, zlib.crc32(data[edge : edge + size]))
     path.write_bytes(data)
     done = command("record", "--print", "--output", str(path))
-    assert (done.returncode, done.stderr) == (1, f"memtriage record: {path}: a recording of version 2; this program reads version 1\n")
+    assert (done.returncode, done.stderr) == (1, f"memtriage record: {path}: a recording of version 3; this program reads versions 1 and 2\n")
     answer = run("check_mem_recorder", "--file", "recording", cwd=tmp_path)
-    assert answer[:2] == (3, "MEM_RECORDER UNKNOWN - recording: a recording of version 2; this program reads version 1; "
+    assert answer[:2] == (3, "MEM_RECORDER UNKNOWN - recording: a recording of version 3; this program reads versions 1 and 2; "
                              "start it with memtriage record, or as a service, and give its file with --file\n")
 
 

@@ -14,11 +14,10 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 from memtriage.recorder.sources import FILES, ONCE
-from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
+from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
 GROUP = 64
 KINDS = 96
@@ -102,8 +101,8 @@ class Host:
         return Content(sources, processes, Source(b"", 0, 50, 400))
 
 
-def group(host: Host, leaked: int, kills: int, spike: bool) -> list[tuple[bytes, int, int, int]]:
-    """64 payloads as the recorder leans them on each other: packed, raw length, kind, base."""
+def group(host: Host, leaked: int, kills: int, spike: bool) -> list[tuple[bytes, int, int]]:
+    """64 payloads as the recorder leans them on each other: stored, raw length, base."""
     kept: list[tuple[int, Content]] = []
     found = []
     for place in range(GROUP):
@@ -112,9 +111,7 @@ def group(host: Host, leaked: int, kills: int, spike: bool) -> list[tuple[bytes,
             kept.pop()
         base = kept[-1] if place and kept else None
         raw = payload.encode(one, base[1] if base else None)
-        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-        packed = packer.compress(raw) + packer.flush()
-        found.append((packed, len(raw), layout.DELTA if base else layout.KEY, place - base[0] if base else 0))
+        found.append((glance.stored(one, raw), len(raw), place - base[0] if base else 0))
         kept.append((place, one))
     return found
 
@@ -132,13 +129,10 @@ def make(path: str, samples: int, many: int = KINDS) -> float:
     spike = 0.0
     for number in range(groups):
         kind = number * many // groups
-        for place, (packed, raw, how, base) in enumerate(alone if number == lone else kinds[kind]):
+        for place, (stored, raw, base) in enumerate(alone if number == lone else kinds[kind]):
             real = START + seq * STEP_S * 10**9
-            head = layout.Head(b"", seq, real, 10**12 + seq * STEP_S * 10**9, len(packed), raw, zlib.crc32(packed), STEP_S * 1000, 0, how,
-                               FIRST if seq == 1 else 0, base)
-            record = bytearray(head.length)
-            record[layout.ALIGN : layout.ALIGN + len(packed)] = packed
-            ring.append(memoryview(record), head)
+            boot = 10**12 + seq * STEP_S * 10**9
+            ring.write(layout.describe(stored, raw, seq, real, boot, STEP_S * 1000, FIRST if seq == 1 else 0, base), stored)
             if number == lone and place == 40:
                 spike = real / 1e9
             seq += 1

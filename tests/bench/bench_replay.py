@@ -13,14 +13,12 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "lib"), str(ROOT)]
 
-from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload  # noqa: E402 - the path comes first
-from tests.recording.made import packed  # noqa: E402 - as above
+from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload  # noqa: E402 - the path comes first
 
 SAME = {name: Source(data.encode(), 0, 0, 0) for name, data in {
     "sys/kernel/random/boot_id": "00000000-0000-4000-8000-000000000001\n", "sys/kernel/osrelease": "6.1.0-18-amd64\n",
@@ -71,13 +69,9 @@ def make(path: str, days: float, interval: float, processes: int, caches: int) -
         if base is None:
             kept.clear()
         raw = payload.encode(one, base[2] if base else None)
-        data = packed(raw)
-        head = layout.Head(b"", ring.seq + number, int((1_700_007_200 + number * interval) * 1e9), int(up * 1e9), len(data), len(raw),
-                           zlib.crc32(data), int(interval * 1000), 0, layout.DELTA if base else layout.KEY, FIRST if not number else 0,
-                           number - base[1] if base else 0)
-        record = bytearray(head.length)
-        record[layout.ALIGN : layout.ALIGN + len(data)] = data
-        ring.append(memoryview(record), head)
+        stored = glance.stored(one, raw)
+        ring.write(layout.describe(stored, len(raw), ring.seq + number, int((1_700_007_200 + number * interval) * 1e9), int(up * 1e9),
+                                   int(interval * 1000), FIRST if not number else 0, number - base[1] if base else 0), stored)
         kept.append((place, number, one))
     ring.close()
 

@@ -14,7 +14,6 @@ import json
 import subprocess
 import sys
 import tempfile
-import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +23,7 @@ sys.path.insert(0, str(ROOT))
 
 from tests.guest import guest  # noqa: E402, I001 - it finds the library of this checkout
 
-from memtriage.recording import FIRST, Content, Recording, Ring, Sample, Source, layout, payload  # noqa: E402 - as above
+from memtriage.recording import FIRST, Content, Recording, Ring, Sample, Source, glance, layout, payload  # noqa: E402 - as above
 
 OUT = guest.LAB / "story"
 FIXTURE = ROOT / "tests/fixtures/story"
@@ -81,14 +80,9 @@ def rewritten(samples: Iterable[Sample], path: Path, size: int) -> int:
         place = number % GROUP
         base = number - place + (place & (place - 1)) if place else None
         raw = payload.encode(content, None if base is None else kept[base])
-        packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-        data = packer.compress(raw) + packer.flush()
-        head = sample.head._replace(seq=number + 1, stored=len(data), raw=len(raw), check=zlib.crc32(data), interval_ms=EVERY * 1000,
-                                    kind=layout.KEY if base is None else layout.DELTA, flags=0 if number else FIRST,
-                                    base=0 if base is None else number - base)
-        record = bytearray(head.length)
-        record[layout.ALIGN: layout.ALIGN + len(data)] = data
-        ring.append(memoryview(record), head)
+        stored = glance.stored(content, raw, 9)
+        ring.write(layout.describe(stored, len(raw), number + 1, sample.head.real_ns, sample.head.boot_ns, EVERY * 1000,
+                                   0 if number else FIRST, 0 if base is None else number - base), stored)
         kept[number] = content
     ring.close()
     return ring.offset

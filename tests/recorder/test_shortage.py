@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from memtriage.recorder.kernel_log import KernelLog
-from memtriage.recorder.shortage import Shortage, value
+from memtriage.recorder.shortage import Shortage
 from memtriage.recording import Recording
 from tests.recorder.runs import python
 
@@ -36,12 +36,6 @@ def test_by_what_is_left(meminfo: bytes | None, low: int, short: bool) -> None:
     found = Shortage("/nonexistent", low, select.poll())
     found.judge(meminfo)
     assert found.now == short
-
-
-def test_numbers_of_meminfo() -> None:
-    assert value(b"MemTotal:       5 kB\n", b"MemTotal:") == 5120
-    assert value(b"MemTotal:", b"MemTotal:") is None
-    assert value(b"a\nCached: 7 kB\n", b"\nCached:") == 7168
 
 
 @pytest.mark.skipif(not os.access("/proc/pressure/memory", os.W_OK), reason="no pressure stall information for us here")

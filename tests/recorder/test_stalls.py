@@ -153,13 +153,14 @@ def test_no_memory_for_one_sample_costs_that_one(tmp_path: Path) -> None:
     python("""
 one = made(sys.argv[1], samples=20, interval=0.08)
 one.warm()
-packed, calls = one._packed, []
-def failing(raw):
+from memtriage.recording import glance
+stored, calls = glance.stored, []
+def failing(*what):
     calls.append(1)
     if len(calls) in (7, 8):
         raise MemoryError
-    return packed(raw)
-one._packed = failing
+    return stored(*what)
+glance.stored = failing
 append, written = one.writer.ring.append, []
 def bug(record, head):
     written.append(1)

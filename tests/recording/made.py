@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import random
 import time
-import zlib
 from pathlib import Path
 
-from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
+from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
 NAMES = [f"cache-{number}" for number in range(60)] + ["dentry", "nfs_inode_cache"]
 
@@ -40,11 +39,6 @@ def content(chance: random.Random, number: int) -> Content:
     return Content(sources, processes, Source(b"", 0, 50, 400))
 
 
-def packed(raw: bytes) -> bytes:
-    packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-    return packer.compress(raw) + packer.flush()
-
-
 class Author:
     """Writes samples as the recorder does: one that stands alone, then others against the last with a bit less in its place."""
 
@@ -70,14 +64,10 @@ class Author:
         if base is None:
             self.kept.clear()
         raw = payload.encode(one, base[2] if base else None)
-        data = packed(raw)
+        stored = glance.stored(one, raw)
         clocks = real_ns or 1_700_000_000_000_000_000 + self.seq * 10**9, boot_ns or 10**12 + self.seq * 10**9
-        head = layout.Head(b"", self.seq, *clocks, len(data), len(raw), zlib.crc32(data), interval_ms, 0,
-                           layout.DELTA if base else layout.KEY, self.flags,
-                           self.seq - base[1] if base else 0)
-        record = bytearray(head.length)
-        record[layout.ALIGN : layout.ALIGN + len(data)] = data
-        self.ring.append(memoryview(record), head)
+        back = self.seq - base[1] if base else 0
+        self.ring.write(layout.describe(stored, len(raw), self.seq, *clocks, interval_ms, self.flags, back), stored)
         self.kept.append((self.place, self.seq, one))
         self.place += 1
         self.flags = 0

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import zlib
 from pathlib import Path
 from typing import Any
 
-from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
-from tests.recording.made import packed
+from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
 START = 1_700_000_000
 """2023-11-14 22:13:20 UTC, when the first sample is taken."""
@@ -82,13 +80,9 @@ class Host:
     def write(self, content: Content) -> None:
         base = None if self._last is None or self.seq % 8 == 0 else self._last
         raw = payload.encode(content, base[1] if base else None)
-        data = packed(raw)
-        head = layout.Head(b"", self.seq, int(self.now * 1e9), int(self.up * 1e9), len(data), len(raw), zlib.crc32(data),
-                           int(self.interval * 1000), 0, layout.DELTA if base else layout.KEY, self.flags,
-                           self.seq - base[0] if base else 0)
-        record = bytearray(head.length)
-        record[layout.ALIGN : layout.ALIGN + len(data)] = data
-        self.ring.append(memoryview(record), head)
+        stored = glance.stored(content, raw)
+        self.ring.write(layout.describe(stored, len(raw), self.seq, int(self.now * 1e9), int(self.up * 1e9), int(self.interval * 1000),
+                                        self.flags, self.seq - base[0] if base else 0), stored)
         self._last, self.flags = (self.seq, content), 0
         self.seq += 1
 

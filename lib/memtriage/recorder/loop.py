@@ -6,7 +6,6 @@ import os
 import select
 import signal
 import time
-import zlib
 
 import memtriage
 from memtriage.record import NamedTuple
@@ -19,7 +18,7 @@ from memtriage.recorder.shortage import Shortage
 from memtriage.recorder.slow import Details, Slab, Worker
 from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
 from memtriage.recorder.writer import Writer
-from memtriage.recording import FIRST, Content, Process, Ring, Source, layout, payload
+from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
 KEY_EVERY = 64
 """Samples from one record that stands alone to the next. In between each is compressed against the last one whose place in the group has
@@ -93,9 +92,9 @@ class Recorder:
         old: Content | None = None
         for _ in range(12):
             content = self._content(0)[0]
-            self._packed(payload.encode(content, None))
+            glance.stored(content, payload.encode(content, None))
             if old is not None:
-                self._packed(payload.encode(content, old))
+                glance.stored(content, payload.encode(content, old))
             old = content
         self.rare.every_s = self.settings.rare_s
         self.stock = guard.stock(STOCK)
@@ -186,19 +185,15 @@ class Recorder:
             self.kept.clear()
             self.key_size = len(raw)
         self.seq = max(self.seq, self.writer.floor)
-        packed = self._packed(raw)
-        head = layout.Head(b"", self.seq, real, boot, len(packed), len(raw), zlib.crc32(packed), int(1000 * self._step()), 0,
-                           layout.KEY if base is None else layout.DELTA, self.flags, self.seq - base[1] if base else 0)
-        if self.writer.put(head, packed):
+        stored = glance.stored(content, raw)
+        head = layout.describe(stored, len(raw), self.seq, real, boot, int(1000 * self._step()), self.flags,
+                               self.seq - base[1] if base else 0)
+        if self.writer.put(head, stored):
             self.kept.append((place, self.seq, content))
             self.place = place + 1
             self.flags = 0
         else:  # the disk has been standing for long: what comes next cannot lean on this one
             self._lose()
-
-    def _packed(self, raw: bytes) -> bytes:
-        packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-        return packer.compress(raw) + packer.flush()
 
     def _content(self, late_us: int) -> tuple[Content, int, int]:
         real, boot, zero = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME), time.monotonic_ns()

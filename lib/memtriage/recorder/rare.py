@@ -5,9 +5,9 @@ In between a sample has what was read last, with the time of that: before the sa
 
 from __future__ import annotations
 
-from memtriage.recorder.shortage import value
 from memtriage.recorder.slow import Worker
 from memtriage.recorder.sources import File, Scratch
+from memtriage.recording import glance
 from memtriage.recording.payload import Source
 
 SLAB_WAIT = 0.25
@@ -46,7 +46,7 @@ class Rare:
         if self.slab is None:
             return None
         found = self._late or self._held.get("slabinfo")
-        size = (value(meminfo, b"\nSlab:") if meminfo is not None else None) or 0
+        size = (glance.value(meminfo, b"Slab:") if meminfo is not None else None) or 0
         if self.due or MOVED * abs(size - self._size) > self._size:
             self._size = size
             self.slab.ask()

@@ -10,6 +10,8 @@ import os
 import select
 import time
 
+from memtriage.recording import glance
+
 TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
 """Microseconds stalled in a window. The second is for a user without CAP_SYS_RESOURCE: windows of two seconds only, since Linux 6.5."""
 HOLD_S = 30.0
@@ -59,10 +61,10 @@ class Shortage:
         """Looks at what is left. Kernels before 3.14 have no MemAvailable: then free and page cache are counted."""
         if meminfo is None:
             return
-        total = value(meminfo, b"MemTotal:")
-        left = value(meminfo, b"MemAvailable:")
+        total = glance.value(meminfo, b"MemTotal:")
+        left = glance.value(meminfo, b"MemAvailable:")
         if left is None:
-            left = (value(meminfo, b"MemFree:") or 0) + (value(meminfo, b"\nCached:") or 0) - (value(meminfo, b"\nShmem:") or 0)
+            left = sum(glance.value(meminfo, name) or 0 for name in (b"MemFree:", b"Cached:")) - (glance.value(meminfo, b"Shmem:") or 0)
         if total and left - self.low < LEFT * total:
             self._short("low")
 
@@ -73,12 +75,3 @@ class Shortage:
     @property
     def now(self) -> bool:
         return time.monotonic() < self.until
-
-
-def value(data: bytes, key: bytes) -> int | None:
-    """The bytes a line of meminfo tells of, or ``None``."""
-    place = data.find(key)
-    if place < 0:
-        return None
-    words = data[place + len(key) : place + len(key) + 40].split(None, 1)
-    return int(words[0]) * 1024 if words and words[0].isdigit() else None

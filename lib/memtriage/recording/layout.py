@@ -15,13 +15,17 @@ ALIGN = 64
 """Records begin at multiples of this many bytes; also the length of a record's head."""
 EDGE = 4096
 """Bytes at either end of the file that hold the file's head; the ring lies between."""
-VERSION = 1
+VERSION = 2
+READABLE = (1, 2)
+"""Versions that are read. In version 1 no record has :data:`PLAIN`."""
 LARGEST = 8 * 1024 * 1024
 """Bytes a record may have, packed or not: nobody's recorder writes one like it, and a damaged length is met before it is believed."""
 SMALLEST_FILE = 256 * 1024
 
 KEY, DELTA, FILLER = 1, 2, 3
 """A record that stands alone; one that needs the record ``base`` before it; nothing, up to the end of the ring."""
+FIRST, PLAIN = 1, 2
+"""Flags: the first record of a run of the recorder; one whose payload begins with what :mod:`memtriage.recording.glance` has."""
 
 _FILE = struct.Struct("<20sHHIQq8s")
 _TITLE = b"memtriage recording\n"
@@ -38,6 +42,7 @@ class FileHead(NamedTuple):
     """When it was made, nanoseconds since 1970."""
     name: bytes
     """Eight random bytes, which every record of this file carries: what lies within recorded text is not taken for a record."""
+    version: int = VERSION
 
 
 class Head(NamedTuple):
@@ -77,7 +82,7 @@ def padded(length: int) -> int:
 
 def pack_file(head: FileHead) -> bytes:
     """The :data:`EDGE` bytes for either end of the file."""
-    words = _FILE.pack(_TITLE, VERSION, ALIGN, EDGE, head.size, head.made_ns, head.name)
+    words = _FILE.pack(_TITLE, head.version, ALIGN, EDGE, head.size, head.made_ns, head.name)
     return (words + _CRC.pack(zlib.crc32(words))).ljust(EDGE, b"\0")
 
 
@@ -87,17 +92,23 @@ def unpack_file(data: bytes) -> FileHead | None:
     if len(data) < _FILE.size + _CRC.size or _CRC.unpack_from(data, _FILE.size)[0] != zlib.crc32(words):
         return None
     title, version, align, edge, size, made, name = _FILE.unpack(words)
-    if title != _TITLE or version != VERSION or align != ALIGN or edge != EDGE:
+    if title != _TITLE or version not in READABLE or align != ALIGN or edge != EDGE:
         return None
-    return FileHead(size, made, name)
+    return FileHead(size, made, name, version)
 
 
 def other_version(data: bytes) -> int | None:
-    """The version of a recording that is not of this one, else ``None``."""
+    """The version of a recording of one that is not read, else ``None``."""
     if len(data) >= _FILE.size and data.startswith(_TITLE):
         version: int = _FILE.unpack_from(data)[1]
-        return version if version != VERSION else None
+        return version if version not in READABLE else None
     return None
+
+
+def describe(stored: bytes, raw: int, seq: int, real_ns: int, boot_ns: int, interval_ms: int, flags: int = 0, base: int = 0) -> Head:
+    """The head for a payload as :func:`memtriage.recording.glance.stored` gives it; a ``base`` of 0 for one that stands alone."""
+    kind = DELTA if base else KEY
+    return Head(b"", seq, real_ns, boot_ns, len(stored), raw, zlib.crc32(stored), interval_ms, 0, kind, flags | PLAIN, base)
 
 
 def pack_into(buffer: bytearray | memoryview, offset: int, head: Head) -> None:

@@ -8,6 +8,8 @@ only. What was read is given back byte for byte.
 from __future__ import annotations
 
 import struct
+import zlib
+from collections.abc import Set
 
 from memtriage.record import NamedTuple
 
@@ -210,15 +212,24 @@ def _regular(process: Process) -> bool:
     return process.stat.endswith(b"\n") and statm.endswith(b"\n") and statm.find(b"\n") == len(statm) - 1 and len(process.stat) < 60000
 
 
-def decode(raw: bytes, base: Content | None) -> Content:
-    """Raises :class:`Damaged` for whatever is not a payload; unknown ways of storing an item cost that item only."""
+def deflated(raw: bytes, level: int = 6) -> bytes:
+    """As it is stored: a raw deflate stream."""
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return packer.compress(raw) + packer.flush()
+
+
+def decode(raw: bytes, base: Content | None, wanted: Set[str] | None = None) -> Content:
+    """Raises :class:`Damaged` for whatever is not a payload; unknown ways of storing an item cost that item only.
+
+    Sources that are not ``wanted`` need not be right: they may stay as they are in ``base``, which saves half of the work.
+    """
     try:
-        return _decode(raw, base)
+        return _decode(raw, base, wanted)
     except (struct.error, IndexError, ValueError, OverflowError, StopIteration) as error:
         raise Damaged(str(error)) from None
 
 
-def _decode(raw: bytes, base: Content | None) -> Content:
+def _decode(raw: bytes, base: Content | None, wanted: Set[str] | None) -> Content:
     sources: dict[str, Source] = dict(base.sources) if base else {}
     processes: dict[int, Process] = {}
     listing = _NO_LISTING
@@ -239,6 +250,8 @@ def _decode(raw: bytes, base: Content | None) -> Content:
             raise Damaged("cut short")
         if how == GONE:
             sources.pop(name, None)
+        elif how == CHANGED and wanted is not None and name not in wanted and name in sources:
+            continue
         elif name != PROCESSES:
             source = _decode_source(how, body, begin, took, base.sources.get(name) if base else None)
             if source is not None:

@@ -8,11 +8,10 @@ import zlib
 from collections.abc import Iterator
 
 from memtriage.record import NamedTuple
-from memtriage.recording import layout, payload
+from memtriage.recording import glance, layout, payload
+from memtriage.recording.layout import FIRST
 from memtriage.recording.scan import Entry, Window, backwards, commonest, newest, scan, sound
 
-FIRST = 1
-"""Flag of the first record of a run of the recorder."""
 _DEEPEST = 64
 _KEPT = 12
 
@@ -80,6 +79,8 @@ class Recording:
             raise
         self._by_seq = {entry.head.seq: entry for entry in self.entries}
         self._cache: dict[int, payload.Content] = {}
+        self.wanted: frozenset[str] | None = None
+        """Where only some sources need to be right (:func:`memtriage.recording.payload.decode`): these, and always the processes."""
 
     def __enter__(self) -> Recording:
         return self
@@ -149,7 +150,7 @@ class Recording:
                 raise payload.Damaged("the record it is compressed against is gone")
             entry = before
         for link in reversed(chain):
-            base = payload.decode(self._inflated(link), base if link.head.kind == layout.DELTA else None)
+            base = payload.decode(self._inflated(link), base if link.head.kind == layout.DELTA else None, self.wanted)
             self._cache[link.head.seq] = base
             while len(self._cache) > _KEPT:
                 del self._cache[next(iter(self._cache))]
@@ -163,7 +164,7 @@ class Recording:
             if layout.unpack(data) != head or zlib.crc32(data[layout.ALIGN :]) != head.check:
                 raise payload.Damaged("overwritten meanwhile")
             unpacker = zlib.decompressobj(-15)
-            raw = unpacker.decompress(data[layout.ALIGN :], head.raw + 1)
+            raw = unpacker.decompress(data[layout.ALIGN + (glance.SIZE if head.flags & layout.PLAIN else 0) :], head.raw + 1)
         except (OSError, zlib.error) as error:
             raise payload.Damaged(str(error)) from None
         if len(raw) != head.raw:
@@ -252,8 +253,12 @@ def file_head(handle: int, path: str) -> layout.FileHead:
         return head._replace(size=min(head.size, max(size, 0) + layout.EDGE))
     other = layout.other_version(start)
     if other is not None:
-        raise Unreadable(f"{path}: a recording of version {other}; this program reads version {layout.VERSION}")
+        raise Unreadable(f"{path}: a recording of version {other}; this program reads {_versions()}")
     name = commonest(handle, size)
     if name is None:
         raise Unreadable(f"{path}: not a recording")
     return layout.FileHead(size + layout.EDGE, 0, name)
+
+
+def _versions() -> str:
+    return f"versions {', '.join(map(str, layout.READABLE[:-1]))} and {layout.READABLE[-1]}"

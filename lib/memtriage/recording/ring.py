@@ -65,6 +65,9 @@ class Ring:
             if head is None and length:
                 raise Refused(f"{path} is not a recording of this version; move it away or give another --output")
             if head is not None and head.size == length == size:
+                if head.version != layout.VERSION:  # what is appended from here on is of this version
+                    head = head._replace(version=layout.VERSION)
+                    _write_edges(handle, head)
                 ring = cls(path, handle, head, _last(handle, head))
                 handle = -1
                 return ring
@@ -99,8 +102,7 @@ class Ring:
             for offset in range(0, size, _STEP):
                 _write(handle, memoryview(zeros)[: min(_STEP, size - offset)], offset)
             head = layout.FileHead(size, time.time_ns(), os.urandom(8))
-            _write(handle, memoryview(layout.pack_file(head)), size - layout.EDGE)
-            _write(handle, memoryview(layout.pack_file(head)), 0)
+            _write_edges(handle, head)
             os.fsync(handle)
             os.replace(new, path)
         except BaseException:
@@ -108,6 +110,12 @@ class Ring:
             os.unlink(new)
             raise
         return cls(path, handle, head, None)
+
+    def write(self, head: layout.Head, stored: bytes) -> None:
+        """Writes one record of which the payload is at hand, as :meth:`append`."""
+        record = bytearray(head.length)
+        record[layout.ALIGN : layout.ALIGN + len(stored)] = stored
+        self.append(memoryview(record), head)
 
     def append(self, record: memoryview, head: layout.Head) -> None:
         """Writes one record. ``record`` has room for the head in front and is padded; the head's ``name`` and ``back`` are set here.
@@ -134,6 +142,11 @@ class Ring:
         if self.handle >= 0:
             os.close(self.handle)
             self.handle = -1
+
+
+def _write_edges(handle: int, head: layout.FileHead) -> None:
+    for offset in (head.size - layout.EDGE, 0):
+        _write(handle, memoryview(layout.pack_file(head)), offset)
 
 
 def _last(handle: int, head: layout.FileHead) -> Entry | None:

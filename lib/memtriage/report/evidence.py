@@ -6,14 +6,13 @@ import csv
 import io
 import os
 import tempfile
-import zlib
 from collections.abc import Iterator
 
 from memtriage import thinning
 from memtriage.procfs import files
 from memtriage.procfs.pid import stat, statm
 from memtriage.record import NamedTuple
-from memtriage.recording import FIRST, Recording, Ring, layout, payload
+from memtriage.recording import FIRST, Recording, Ring, glance, layout, payload
 from memtriage.recording.payload import Content, Damaged
 from memtriage.report import dossier, host, suspect, verdict
 from memtriage.report.case import LIVE, WHOLE, Case, Span
@@ -182,12 +181,8 @@ def _clean_copy(recording: str, path: str, private: Private, span: Span) -> None
             except Damaged:
                 continue
             raw = payload.encode(content, None)
-            packer = zlib.compressobj(6, zlib.DEFLATED, -15)
-            data = packer.compress(raw) + packer.flush()
-            head = layout.Head(b"", ring.seq + number, entry.head.real_ns, entry.head.boot_ns, len(data), len(raw), zlib.crc32(data),
-                               entry.head.interval_ms * step, 0, layout.KEY, FIRST if first else entry.head.flags & FIRST, 0)
-            record = bytearray(head.length)
-            record[layout.ALIGN : layout.ALIGN + len(data)] = data
-            ring.append(memoryview(record), head)
+            stored = glance.stored(content, raw)
+            ring.write(layout.describe(stored, len(raw), ring.seq + number, entry.head.real_ns, entry.head.boot_ns,
+                                       entry.head.interval_ms * step, FIRST if first else entry.head.flags & FIRST), stored)
             number, first = number + 1, False
         ring.close()

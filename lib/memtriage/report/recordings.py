@@ -17,9 +17,9 @@ from memtriage.procfs import (
     files,
     oom_report,
 )
-from memtriage.recording import FIRST, Recording, Sample, Unreadable, layout, payload
+from memtriage.recording import FIRST, Recording, Sample, Unreadable, payload
 from memtriage.recording.scan import Entry
-from memtriage.report import choose, glance
+from memtriage.report import choose
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
 from memtriage.report.parallel import halves
 from memtriage.report.sampled import SOURCES, Reader
@@ -45,8 +45,9 @@ class _Chosen(Recording):
 
     def __init__(self, path: str, skimmed: Skimmed, places: list[int], wanted: frozenset[str] | None = None) -> None:
         """``wanted``: other sources need not be right, which saves half of the work."""
-        self._skimmed, self._places, self._wanted = skimmed, places, wanted
+        self._skimmed, self._places = skimmed, places
         super().__init__(path)
+        self.wanted = wanted
 
     def __enter__(self) -> _Chosen:
         return self
@@ -64,11 +65,6 @@ class _Chosen(Recording):
                 place = lean  # noqa: PLW2901 - along the chain
         found = (self._skimmed.entry(self.handle, place) for place in sorted(wanted))
         return [entry for entry in found if entry is not None]
-
-    def _inflated(self, entry: Entry) -> bytes:
-        raw = super()._inflated(entry)
-        base = self._cache.get(entry.head.seq - entry.head.base) if self._wanted is not None and entry.head.kind == layout.DELTA else None
-        return raw if base is None or self._wanted is None else glance.skipped(raw, sorted(base.sources), self._wanted)
 
     def chosen(self) -> Iterator[tuple[int, Sample]]:
         """Those that were asked for, with their places; what is damaged or was overwritten meanwhile is left out."""
