@@ -12,8 +12,8 @@ FILES = ("meminfo", "vmstat", "zoneinfo", "pressure/memory", "pressure/io", "pre
          "sys/fs/dentry-state", "sys/fs/inode-nr", "sys/fs/file-nr")
 """Read at every sample, but for :data:`RARE`. meminfo comes first, as whether memory is short is judged by it."""
 REMOVED = ("/sys/fs/cgroup/cgroup.stat", "/sys/fs/cgroup/unified/cgroup.stat")
-"""One of them says how many removed control groups are still in memory; no lock is taken for it."""
-RARE = frozenset(("zoneinfo", *REMOVED))
+"""One of them, read at every sample too, says how many removed control groups are still in memory; the kernel takes no lock for it."""
+RARE = frozenset(("zoneinfo",))
 """Of these read every few seconds only, as is slabinfo; in between samples have what was read last, with the time it was read."""
 _AT_ONCE = frozenset(("meminfo", "pressure/memory", "pressure/io", "pressure/cpu", "loadavg", "net/sockstat", "uptime"))
 """Made by the kernel in one piece (single_open): the first read has all of it, however long, and none need follow to find the end."""
