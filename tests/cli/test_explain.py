@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.checks.command import FIXTURES, ROOT, environment, on
+from tests.recording import made
 
 EXPECTED = Path(__file__).parent / "expected"
 SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
@@ -120,6 +122,26 @@ def test_a_moment_of_a_recording(tmp_path: Path) -> None:
                            (("--at", "2001-01-01"), "give --from FILE")):
         done = explain(*options)
         assert (done.returncode, done.stdout) == (1, "") and words in done.stderr, options
+
+
+@pytest.mark.parametrize(("dying", "words"), [(True, "unreclaimable, of 118000 dying cgroups."), (False, "unreclaimable.")])
+def test_a_moment_of_a_recording_names_dying_cgroups(tmp_path: Path, dying: bool, words: str) -> None:
+    """As check_free_mem did then: their number is in the recording, too."""
+    tree = FIXTURES / "healthy/proc"
+    plain = {name: (tree / name).read_bytes() for name in ("meminfo", "slabinfo", "vmstat", "zoneinfo")}
+    author = made.Author(made.Ring.open(str(tmp_path / "r"), 4 << 20))
+    for step in range(120):
+        grown = 3300 * step  # objects of 4 KiB, in place of page cache
+        info = re.sub(rb"\b(Cached|MemAvailable|Slab|SUnreclaim): +(\d+)", lambda line, grown=grown: b"%s: %d" % (
+            line[1], int(line[2]) + 4 * grown * (-1 if line[1] in (b"Cached", b"MemAvailable") else 1)), plain["meminfo"])
+        objects = b"kmalloc-4k %d %d 4096 8 8 : tunables 0 0 0 : slabdata %d %d 0\n" % (*[960 + grown] * 2, *[(960 + grown) // 8] * 2)
+        author.write((1_700_000_000 + 120 * step) * 10**9, (100 + 120 * step) * 10**9, 120000, {
+            **plain, "meminfo": info, "slabinfo": re.sub(rb"kmalloc-4k .*\n", objects, plain["slabinfo"]), "meta": b"page_size 4096\n",
+            "uptime": b"%d.00 0.00\n" % (100 + 120 * step), "sys/kernel/random/boot_id": b"12345678-1234-1234-1234-123456789abc\n",
+            **({"/sys/fs/cgroup/cgroup.stat": b"nr_descendants 9\nnr_dying_descendants %d\n" % (118000 * step // 119)} if dying else {})})
+    done = explain("--from", str(tmp_path / "r"))
+    said = " ".join(done.stdout.partition("Which, then?")[2].partition("Until when?")[0].split())
+    assert said.startswith("Culprit: slab cache 'kmalloc-4k' ") and words in said, done.stdout
 
 
 @pytest.mark.parametrize("options", [("--bogus",), ("--proc", "1"), ("--process",), ("stray",), ("--window", "0"), ("--warmup", "-1h")])

@@ -31,11 +31,20 @@ def test_it_shows_what_was_found() -> None:
     labels = [text.get_text() for text in left.get_yticklabels()]
     assert labels[-1] == "kernel=6.0  (30 of 30)" and labels[0] == "kernel=6.1  (0 of 30)"
     assert [text.get_text() for text in right.get_yticklabels()] == ["6.1  (30)", "6.0  (30)"]
-    points = [line for line in right.get_lines() if line.get_marker() == "."]
-    proven = [value for line in points if line.get_color() == "#c0392b" for value in line.get_xdata()]
+    points = [line for line in right.get_lines() if line.get_marker() in (".", "^")]
+    proven = [value for line in points if line.get_marker() == "^" for value in line.get_xdata()]
     assert sorted(set(proven)) == [40.0, 80.0, 120.0, 160.0, 200.0] and len(proven) == 30
-    plain = [value for line in points if line.get_color() != "#c0392b" for value in line.get_xdata()]
+    plain = [value for line in points if line.get_marker() == "." for value in line.get_xdata()]
     assert plain == [0.0] * 30
+
+
+def test_there_is_always_a_scale_and_a_name() -> None:
+    """Also where the intervals are narrow, and where no host says its kernel."""
+    found = drawn(60)
+    roles = [one for one in found.kernel.findings if one.group.names[0][0] == "role"]
+    left, right = figure.draw(found._replace(kernel_keys=[], growth={}, kernel=found.kernel._replace(findings=roles))).axes
+    assert [text.get_text() for text in left.get_xticklabels()] == ["0.1", "1", "10"]
+    assert right.get_title(loc="left") == "How fast slab grows, by kernel"
 
 
 @pytest.mark.slow

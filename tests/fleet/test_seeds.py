@@ -61,6 +61,22 @@ def test_without_a_bad_release_nobody_is_blamed(said: Played, seed: int) -> None
                                      "groups compared.")
 
 
+def test_what_was_not_compared_is_not_acquitted(said: Played) -> None:
+    kinds = [kind for kind, _ in said]
+    fleet = made.fleet(3, 200, kinds)
+    alike = [host._replace(release=made.BAD) for host in fleet]
+    for hosts_, by, reason in ((alike, (), "the same on all hosts"), (fleet, ("role",), "--by leaves it out"),
+                               (fleet[:8], (), "no value on 5 hosts and not on 5 others"), (fleet, ("nosuch",), "--by leaves it out")):
+        found = asked(hosts_, said, by)
+        assert screen.verdict(found) == (f"Cannot be told: growth on {found.kernel.grow} of {len(hosts_)} hosts, and no kernel could be "
+                                         f"compared: {reason}."), (len(hosts_), by)
+    grows = [host._replace(life=kinds.index("programs" if place % 2 else "calm")) for place, host in enumerate(fleet)]
+    assert screen.us(asked(grows, said, ("nosuch",))) == "Cannot be told: growth on 100 of 200 hosts, and no groups to compare."
+    by_role = [host._replace(release=made.BAD, life=kinds.index("leak" if host.variables["role"] == "web" else "calm")) for host in fleet]
+    assert screen.verdict(asked(by_role, said)) == (
+        "Cannot be told: growth goes with role=web; no kernel could be compared: the same on all hosts.")
+
+
 def test_when_it_is_us(said: Played) -> None:
     """The programs of one role leak, on every kernel alike."""
     kinds = [kind for kind, _ in said]

@@ -209,6 +209,8 @@ def faults(row: Row, watched: list[Answer]) -> list[str]:
         found.append(f"alarm before the load: {row.alarm.head[:160]}")
     if not row.right(row.alarm.head):
         found.append(f"wrong culprit: {row.alarm.head[:200]}")
+    if not row.right(row.explained):
+        found.append(f"explain, from the recording, just before the kill: {row.explained[:160]}")
     last = [one for one in watched if one.check == "free_mem" and one.code in (1, 2)]
     missing = [word for word in row.scenario.both if not any(re.search(word, one.text) for one in last)]
     found += [f"never named: {word}" for word in missing]

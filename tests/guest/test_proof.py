@@ -17,7 +17,7 @@ def answer(check: str, at: float, code: int, out: str) -> proof.Answer:
 
 
 def row(name: str = "process", alarm: float | None = 140.0, head: str = RIGHT, lost: int = 0, kill: bool = True, after: int = 2,
-        also: tuple[proof.Answer, ...] = ()) -> proof.Row:
+        also: tuple[proof.Answer, ...] = (), explained: str = "Culprit: process group 'leaky-app' (1 x 9 MiB)") -> proof.Row:
     """A load from 100 s to 200 s."""
     answers = [answer("free_mem", 90.0, 0, "FREE_MEM OK - fine | total=1B"), *also]
     first = None
@@ -25,7 +25,7 @@ def row(name: str = "process", alarm: float | None = 140.0, head: str = RIGHT, l
         first = answer("free_mem", alarm, 1, head + " | eta=66s;180:;20: total=1B\nMemory of processes, not of the kernel.")
         answers.append(first)
     made = proof.Row(name, SCENARIOS[name], 100.0, 200.0, [KILL] if kill else [], answers, first, {"check_memory": 185.0}, 0.04, 1.02, lost,
-                     "Culprit: x.", "Culprit: x.", answer("oom_kill", 210.0, after, "OOM_KILL CRITICAL - x | y=1"), [])
+                     explained, explained, answer("oom_kill", 210.0, after, "OOM_KILL CRITICAL - x | y=1"), [])
     made.faults.extend(proof.faults(made, [one for one in answers if one.at < 200]))
     return made
 
@@ -44,6 +44,7 @@ def test_a_row_as_it_should_be() -> None:
 
 @pytest.mark.parametrize(("made", "fault"), [
     (row(head=HEAD.format("process group 'httpd' (5 x 12 MiB)")), "wrong culprit"),
+    (row(explained="Which, then? Largest: page cache"), "explain, from the recording, just before the kill: Which, then? Largest"),
     (row(alarm=160.0), "late: at 60% of the way"),
     (row(alarm=None), "no alarm before the kill"),
     (row(alarm=95.0), "alarm before the load"),

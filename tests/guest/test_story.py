@@ -46,6 +46,26 @@ def test_a_command_that_fails_is_no_output(tmp_path: Path) -> None:
     assert done.returncode == 1 and "memtriage explain --from nowhere\nleft with 1: memtriage explain: " in done.stderr
 
 
+@pytest.mark.slow
+def test_what_shall_ring_on_monday_rings(tmp_path: Path) -> None:
+    """The last block, as written, on this host: half a minute's leak, and a limit that it breaks."""
+    script = re.search(r"<!-- ring -->\n```\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert script is not None
+    (tmp_path / "memtriage").write_text(f'#!/bin/sh\nexec {sys.executable} -m memtriage "$@"\n')
+    (tmp_path / "memtriage").chmod(0o755)
+    (tmp_path / "check_slab_growth").write_text(f'#!/bin/sh\nexec {sys.executable} {ROOT}/checks/check_slab_growth.py "$@"\n')
+    (tmp_path / "check_slab_growth").chmod(0o755)
+    env = {**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT / "lib")}
+    done = subprocess.run(["bash", "-c", script[1]], capture_output=True, text=True, timeout=150, check=False, cwd=tmp_path, env=env)
+    said = [line for line in done.stdout.splitlines() if line.startswith("SLAB_GROWTH ")]
+    assert done.stderr == "" and len(said) == 2, (done.stdout, done.stderr)
+    if " UNKNOWN " in said[0]:
+        pytest.skip("this host's slabinfo cannot be read")
+    cache = re.search(r"measured: one lock costs \d+ bytes here, in (\S+)", done.stdout)
+    assert said[0].startswith("SLAB_GROWTH OK - ") and cache is not None
+    assert said[1].startswith(f"SLAB_GROWTH WARNING - slab cache '{cache[1]}' ") and " grows " in said[1]
+
+
 def night() -> list[Sample]:
     with Reader(str(NIGHT / "recording")) as whole:
         return list(whole.samples())

@@ -83,7 +83,16 @@ def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_
     ((404, b'{"error":404,"status":"No objects found."}'), Rejected,
      "Icinga 2 knows no service 'hub!memory' that this user may report for (404 No objects found.)"),
     ((500, b"[" * 5000), Failed, "Icinga 2 answers 500 "),
-    ((409, b'{"results":[{"status":"older"}]}'), Failed, "Icinga 2 answers 409 older"),
+    ((409, b'{"results":[{"code":409,"status":"Newer check result already present."}]}'), Rejected,
+     "Icinga 2 has a newer result of 'hub!memory' than this host's: do both have the same time?"),
+    ((500, b'{"results":[{"code":409.0,"status":"Newer check result already present."}]}'), Rejected,
+     "Icinga 2 has a newer result of 'hub!memory' than this host's: do both have the same time?"),
+    ((500, b'{"results":[{"code":403.0,"status":"Passive checks are disabled for object \'hub!memory\'."}]}'), Rejected,
+     "Icinga 2 takes no result of 'hub!memory': Passive checks are disabled for object 'hub!memory'."),
+    ((503, b'{"error":503,"status":"Shutting down."}'), Failed, "Icinga 2 answers 503 Shutting down."),
+    ((500, b'{"results":[{"code":503,"status":"Action skipped: Shutting down."}]}'), Failed,
+     "Icinga 2 answers 500 Action skipped: Shutting down."),
+    ((301, b""), Failed, "Icinga 2 answers 301 "),
 ])
 def test_what_icinga_refuses(server: Server, tls: tuple[Path, Path], answer: tuple[int, bytes], kind: type[Exception], words: str) -> None:
     server.answers = [answer]
@@ -121,9 +130,8 @@ def test_nobody_there(tls: tuple[Path, Path]) -> None:
 
 
 def test_nrdp(server: Server, tls: tuple[Path, Path]) -> None:
-    server.answers = [(200, b'{"result":{"status":0,"message":"OK"}}'), (200, b"<result><status>0</status></result>"),
-                      (200, b'{"result":{"status":-1,"message":"BAD TOKEN"}}'), (200, b'{"result":{"status":-1,"message":"NO SUCH"}}'),
-                      (502, b"")]
+    server.answers = [(200, b'{"result":{"status":0,"message":"OK","meta":{"output":"1 checks processed"}}}'),
+                      (200, b"<?xml version=\"1.0\"?>\n<result>\n  <status>0</status>\n  <message>OK</message>\n</result>\n")]
     way = Nrdp({"url": f"https://localhost:{server.port}/nrdp/", "token": "t&k", "ca": str(tls[0]), "host": "hub"})
     way.send(RESULT)
     way.send(RESULT)
@@ -133,12 +141,29 @@ def test_nrdp(server: Server, tls: tuple[Path, Path]) -> None:
     assert (form["token"], form["cmd"]) == (["t&k"], ["submitcheck"])
     assert json.loads(form["json"][0]) == {"checkresults": [{
         "checkresult": {"type": "service", "checktype": "1"}, "hostname": "hub", "servicename": "memory", "state": "2", "output": OUTPUT}]}
-    with pytest.raises(Failed, match=r"^NRDP refuses the token: "):
-        way.send(RESULT)
-    with pytest.raises(Rejected, match=r"^NRDP refuses 'hub!memory': "):
-        way.send(RESULT)
-    with pytest.raises(Failed, match=r"^NRDP answers 502$"):
-        way.send(RESULT)
+    way.close()
+
+
+@pytest.mark.parametrize(("answer", "kind", "words"), [
+    ((200, b'{"result":{"status":-1,"message":"BAD TOKEN"}}'), Failed, "NRDP refuses the token: BAD TOKEN"),
+    ((200, b'<result>\n  <status>-1</status>\n  <message>NO TOKEN</message>\n</result>'), Failed, "NRDP refuses the token: NO TOKEN"),
+    ((200, b'{"result":{"status":-1,"message":"BAD JSON","information":"Syntax error"}}'), Rejected, "NRDP refuses 'hub!memory': BAD JSON"),
+    ((200, b'<result>\n  <status>-1</status>\n  <message>NO DATA</message>\n</result>'), Rejected, "NRDP refuses 'hub!memory': NO DATA"),
+    ((200, b'{"result":{"status":-1,"message":"BAD CHECK RESULTS DIR"}}'), Failed, "NRDP does not take results: BAD CHECK RESULTS DIR"),
+    ((200, b'<html><form action="/login?token=1">log in</form></html>'), Failed,
+     'NRDP does not take results: <html><form action="/login?token=1">log in</form></html>'),
+    ((200, b'<b>Warning</b>: "status": 0'), Failed, 'NRDP does not take results: <b>Warning</b>: "status": 0'),
+    ((200, b'{"result":{"stat'), Failed, 'NRDP does not take results: {"result":{"stat'),
+    ((200, b"[" * 5000), Failed, "NRDP does not take results: " + "[" * 120),
+    ((502, b""), Failed, "NRDP answers 502"),
+    ((301, b""), Failed, "NRDP answers 301"),
+])
+def test_what_nrdp_refuses(server: Server, tls: tuple[Path, Path], answer: tuple[int, bytes], kind: type[Exception], words: str) -> None:
+    """Dropped is only what will never be taken: a receiver without its spool, or behind a login, is away."""
+    server.answers = [answer]
+    with pytest.raises(kind) as error:
+        Nrdp({"url": f"https://localhost:{server.port}/nrdp", "token": "t", "ca": str(tls[0]), "host": "hub"}).send(RESULT)
+    assert str(error.value) == words
 
 
 def test_the_command_file(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import json
 import os
 import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,7 @@ from pathlib import Path
 import pytest
 
 from memtriage import recorded
-from memtriage.procfs import files, meminfo, slabinfo, vmstat
+from memtriage.procfs import cgroup, files, meminfo, slabinfo, vmstat
 from memtriage.recording import Recording
 from tests.checks.command import run as check
 from tests.recorder.runs import ROOT, command
@@ -211,6 +212,20 @@ def test_a_tree_goes_in_and_comes_out_the_same(tmp_path):
         after = check(name, "--procfs", proc, "--sysfs", sys_folder,
                       *(options if options != ("--state-dir",) else ("--state-dir", str(tmp_path / "s2"))))
         assert (after.code, after.first) == (before.code, before.first)
+
+
+@pytest.mark.parametrize("folder", ["sys/fs/cgroup", "sys/fs/cgroup/unified"])
+def test_removed_control_groups_that_are_held_are_recorded(tmp_path, folder):
+    """What check_free_mem says of dying cgroups, explain and replay must be able to say of that moment, too."""
+    shutil.copytree(FIXTURES / "b-reclaimable-slab", tmp_path / "host")
+    (tmp_path / "host" / folder).mkdir(parents=True, exist_ok=True)
+    (tmp_path / "host" / folder / "cgroup.stat").write_text("nr_descendants 12\nnr_dying_descendants 3588\n")
+    done = command("--procfs", str(tmp_path / "host/proc"), "--output", str(tmp_path / "r"), *QUICK, "--samples", "3")
+    assert (done.returncode, done.stderr) == (0, "")
+    with Recording(str(tmp_path / "r")) as recording:
+        samples = list(recording.samples())
+    for place, sample in enumerate(samples):
+        assert cgroup.dying(recorded.snapshot_to_tree(sample, str(tmp_path / f"tree{place}"))[1]) == 3588
 
 
 def test_names_in_a_recording_never_lead_out_of_the_tree(tmp_path):

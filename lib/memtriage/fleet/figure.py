@@ -115,7 +115,7 @@ def _forest(axes: Any, findings: Sequence[Finding]) -> None:
         if one.kind == attribution.CAUSE:
             text.set_fontweight("bold")
     ends = [inside(value) for one in findings for value in (one.odds.low, one.odds.high)]
-    least, most = min(0.5, *ends) / 1.5, max(2.0, *ends) * 1.5
+    least, most = min(0.1, *ends) / 1.5, max(10.0, *ends) * 1.5
     ticks = [tick for tick in (0.001, 0.01, 0.1, 1, 10, 100, 1000, 10000, 100000) if least <= tick <= most]
     axes.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.minorticks_off()
@@ -141,7 +141,7 @@ def _kernels(found: Summary) -> tuple[str, list[tuple[str, Rates]]]:
 
 
 def _growth(axes: Any, key: str, kernels: list[tuple[str, Rates]], guilty: set[str]) -> None:
-    axes.set_title(f"How fast slab grows, by {clean(key)}", loc="left", fontsize=10)
+    axes.set_title(f"How fast slab grows, by {clean(key) or 'kernel'}", loc="left", fontsize=10)
     if not kernels:
         axes.text(0.5, 0.5, "no host says which kernel it runs", ha="center", va="center", transform=axes.transAxes)
         axes.set_axis_off()
@@ -151,11 +151,12 @@ def _growth(axes: Any, key: str, kernels: list[tuple[str, Rates]], guilty: set[s
         some = rates[:: max(1, len(rates) // POINTS)]
         # Spread by place in the list and not by chance, so that the same fleet makes the same picture.
         heights = [place + 0.32 * (((number * 0.618034) % 1) * 2 - 1) for number in range(len(some))]
-        for proven, colour, words in ((False, "#7d97a6", "no trend proven"),
-                                      (True, COLOURS[attribution.CAUSE], "grows: a trend is proven")):
+        # By shape, too: in grey both colours are the same.
+        for proven, mark, colour, words in ((False, ".", "#7d97a6", "no trend proven"),
+                                            (True, "^", COLOURS[attribution.CAUSE], "grows: a trend is proven")):
             points = [(rate, height) for (rate, is_so), height in zip(some, heights) if is_so is proven]
             # Labels for the legend once, even where this kernel has no such host.
-            axes.plot([rate for rate, _ in points], [height for _, height in points], ".", color=colour, alpha=0.5, markersize=5,
+            axes.plot([rate for rate, _ in points], [height for _, height in points], mark, color=colour, alpha=0.5, markersize=5,
                       markeredgewidth=0, rasterized=True, label=None if place else words)
         quarter, half, most = (rates[len(rates) * part // 4][0] for part in (1, 2, 3))
         axes.plot([quarter, most], [place, place], color="black", linewidth=6, alpha=0.22, solid_capstyle="butt")

@@ -75,11 +75,16 @@ def verdict(found: Summary) -> str:
         return "Nobody can tell: no host has a result of check_slab_growth that can be judged."
     if not answer.grow:
         return "No: kernel memory grows on no host."
+    lacking = _no_kernel(found)
     if not answer.causes:
+        if lacking:
+            return f"Cannot be told: growth on {answer.grow} of {answer.judged} hosts, and no kernel could be compared: {lacking}."
         return f"Not one release: growth on {answer.grow} hosts goes with none of {answer.compared} groups compared."
     ours = [cause for cause in answer.causes if _has(cause.group, found)]
     if not ours:
-        return f"No release stands out; growth goes with {'; '.join(names(cause.group) for cause in answer.causes)}."
+        with_ = "; ".join(names(cause.group) for cause in answer.causes)
+        return f"Cannot be told: growth goes with {with_}; no kernel could be compared: {lacking}." if lacking else (
+            f"No release stands out; growth goes with {with_}.")
     rivals = _rivals(ours[0], answer, found)
     if rivals:
         return (f"Cannot be told: {_only(ours[0].group, found)} and {' and '.join(rivals)} are on the same hosts. "
@@ -89,12 +94,22 @@ def verdict(found: Summary) -> str:
     return f"Yes, by the odds: growth goes with {'; '.join(_only(cause.group, found) for cause in ours)}{more}."
 
 
+def _no_kernel(found: Summary) -> str:
+    """Why no release was compared with others; empty where one was. Then nothing can be said of the kernel, and above all no "no"."""
+    if any(_has(finding.group, found) for finding in found.kernel.findings):
+        return ""
+    reasons = [found.kernel.left_out[key] for key in found.kernel_keys if key in found.kernel.left_out]
+    return reasons[0] if reasons else "--by leaves it out" if found.kernel_keys else "no host says which it runs"
+
+
 def us(found: Summary) -> str:
     answer = found.programs
     if not answer.judged:
         return "Nobody can tell: no host has results of both checks."
     if not answer.grow:
         return "No: programs grow on no host whose slab does not."
+    if not answer.compared:
+        return f"Cannot be told: growth on {answer.grow} of {answer.judged} hosts, and no groups to compare."
     if not answer.causes:
         return f"Nothing stands out: growth on {answer.grow} hosts goes with none of {answer.compared} groups compared."
     return f"Programs' growth goes with {'; '.join(names(cause.group) for cause in answer.causes)}."

@@ -15,7 +15,8 @@ ACTION = "/v1/actions/process-check-result"
 class Icinga2:
     """Results as an agent's own: text and perfdata apart, with the times at which the check ran.
 
-    Icinga drops a result that began before the newest it has, and says yes to it: results go out in the order in which they were made.
+    Icinga drops a result that began before the newest it has: results go out in the order in which they were made. 2.13.6 says yes to it
+    all the same, others 409. What is said of one service (a code within ``results``, whatever the status) is no reason to hold up the rest.
     """
 
     idle_s = 5.0
@@ -41,6 +42,11 @@ class Icinga2:
         if status == 200:
             return
         words = _said(reply)
+        code = _code(reply)
+        if code == 409:
+            raise Rejected(f"Icinga 2 has a newer result of '{self.host}!{result.service}' than this host's: do both have the same time?")
+        if code == 403:
+            raise Rejected(f"Icinga 2 takes no result of '{self.host}!{result.service}': {words}")
         if status in (400, 404, 422):
             raise Rejected(f"Icinga 2 knows no service '{self.host}!{result.service}' that this user may report for ({status} {words})")
         raise Failed(f"Icinga 2 answers {status} {words}")
@@ -55,3 +61,11 @@ def _said(reply: bytes) -> str:
         return " ".join(str(found.get("status") or found["results"][0]["status"]).split())[:120]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
+
+
+def _code(reply: bytes) -> object:
+    """What the action came to for the service, where it came so far."""
+    try:
+        return json.loads(reply)["results"][0]["code"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None

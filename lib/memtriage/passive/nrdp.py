@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.parse
 from collections.abc import Mapping
 
@@ -11,6 +12,8 @@ from memtriage.passive.https import Connection
 
 OUTPUT = 8192
 """What Nagios keeps of a result."""
+_NEVER = ("NO DATA", "BAD JSON", "BAD XML")
+"""What is the result's own fault; all else it says is the receiver's state, such as a spool that is not there, and may be over soon."""
 
 
 class Nrdp:
@@ -35,12 +38,26 @@ class Nrdp:
         text = reply.decode("utf-8", "replace")
         if status != 200:
             raise Failed(f"NRDP answers {status}")
-        if '"status": 0' in text.replace('":', '": ').replace("  ", " ") or "<status>0</status>" in text:
+        code, said = _verdict(text)
+        if code == 0:
             return
-        words = " ".join(text.split())[:120]
-        if "TOKEN" in text.upper():
+        words = said or " ".join(text.split())[:120]
+        if "TOKEN" in said:
             raise Failed(f"NRDP refuses the token: {words}")
-        raise Rejected(f"NRDP refuses '{self.host}!{result.service}': {words}")
+        if said in _NEVER:
+            raise Rejected(f"NRDP refuses '{self.host}!{result.service}': {words}")
+        raise Failed(f"NRDP does not take results: {words}")
 
     def close(self) -> None:
         self.connection.close()
+
+
+def _verdict(text: str) -> tuple[int | None, str]:
+    """Status and message of a reply; none where it is not NRDP's. Receivers before 1.5 answer in XML, whatever was asked."""
+    try:
+        found = json.loads(text)["result"]
+        return int(found["status"]), str(found.get("message", ""))
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError, OverflowError):
+        status = re.search(r"<status>\s*(-?\d{1,9})\s*</status>", text)
+        message = re.search(r"<message>([^<]{0,200})</message>", text)
+        return int(status[1]) if status else None, message[1] if message else ""

@@ -16,7 +16,7 @@ from memtriage.recorder.processes import Processes, without
 from memtriage.recorder.rare import Groups, Rare
 from memtriage.recorder.shortage import Shortage
 from memtriage.recorder.slow import Details, Slab, Worker, memory_groups
-from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened
+from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened, removed
 from memtriage.recorder.writer import Writer
 from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
@@ -67,7 +67,7 @@ class Recorder:
         self.poll = select.poll()
         self.notify = Notify(os.environ)
         self.scratch = Scratch(256 * 1024)
-        self.files = opened(settings.root, FILES)
+        self.files = opened(settings.root, FILES) + removed(settings.sysfs)
         self.processes = Processes(settings.root, guard.many_files())
         self.log = KernelLog(settings.kmsg)
         self.once = once(settings.root, ALIASES.replace("/sys", settings.sysfs, 1))

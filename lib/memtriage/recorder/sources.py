@@ -11,6 +11,8 @@ from memtriage.recording.payload import Source
 FILES = ("meminfo", "vmstat", "zoneinfo", "pressure/memory", "pressure/io", "pressure/cpu", "swaps", "loadavg", "net/sockstat", "uptime",
          "sys/fs/dentry-state", "sys/fs/inode-nr", "sys/fs/file-nr")
 """Read at every sample, but for :data:`RARE`. meminfo comes first, as whether memory is short is judged by it."""
+REMOVED = ("/sys/fs/cgroup/cgroup.stat", "/sys/fs/cgroup/unified/cgroup.stat")
+"""One of them, read at every sample too, says how many removed control groups are still in memory; the kernel takes no lock for it."""
 RARE = frozenset(("zoneinfo",))
 """Of these read every few seconds only, as is slabinfo; in between samples have what was read last, with the time it was read."""
 _AT_ONCE = frozenset(("meminfo", "pressure/memory", "pressure/io", "pressure/cpu", "loadavg", "net/sockstat", "uptime"))
@@ -123,6 +125,16 @@ def opened(root: str, names: tuple[str, ...]) -> list[File]:
         except FileNotFoundError:
             continue
     return found
+
+
+def removed(sysfs: str) -> list[File]:
+    """The file of :data:`REMOVED` that is there, below another folder than /sys where that is said."""
+    for name in REMOVED:
+        try:
+            return [File(name, sysfs + name[len("/sys"):])]
+        except FileNotFoundError:
+            continue
+    return []
 
 
 def once(root: str, aliases: str) -> dict[str, Source]:
