@@ -138,6 +138,14 @@ def test_every_picture_is_shown(browser: Browser, tmp_path: Path, shots: Path, n
     quiet(browser, tmp_path)
 
 
+def test_sizes_beside_an_axis_lose_no_nought_that_counts(browser: Browser, tmp_path: Path) -> None:
+    shown(browser, pictures.slab_leak(), tmp_path)
+    mib, gib = 1024**2, 1024**3
+    sizes = [0, 512, 1024, 1.5 * mib, 64 * mib, 320 * mib, 640 * mib, 960 * mib, 1.25 * gib, 2.5 * gib, 20 * gib, 100 * gib]
+    assert browser.js("return sizeLabels(null, arguments[0])", sizes) == [
+        "0", "512 B", "1 KiB", "1.5 MiB", "64 MiB", "320 MiB", "640 MiB", "960 MiB", "1.25 GiB", "2.5 GiB", "20 GiB", "100 GiB"]
+
+
 @pytest.mark.parametrize("index", [5, 50, 100, 150])
 def test_layers_are_drawn_where_the_numbers_put_them(browser: Browser, tmp_path: Path, index: int) -> None:
     picture = pictures.slab_leak()
