@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memtriage.procfs import meminfo
 from memtriage.recording import FIRST, Recording, Ring
-from memtriage.report import compose, inputs, recordings, skim
+from memtriage.report import compose, inputs, page, recordings, skim
 from memtriage.report.history import Unusable
 from memtriage.report.picture import Mark
 from tests.bench import bench_plot
@@ -229,6 +229,14 @@ def test_the_ledger_of_explain(tmp_path: Path) -> None:
     assert [moment.index for moment in moments] == list(range(12))
     assert moments[0].verdict[0] == "Out of memory? No: 537 MiB of 977 MiB can still be had, 55.0%."
     assert sum(row.size for row in moments[0].rows if not row.words.startswith(" ")) == pytest.approx(1_000_000 * 1024, rel=0.02)
+
+
+def test_the_ledgers_sentences_of_a_real_night_are_whole() -> None:
+    """One that has no full stop is not run into the next, and none is so long that a page cuts it."""
+    night = str(Path(__file__).parents[1] / "fixtures/story/recording")
+    said = [sentence for moment in compose.picture(inputs.read([night]), moments=True).moments for sentence in moment.verdict]
+    assert any(sentence.startswith("Pinned: slab cache") and sentence.endswith("counts it all the same.") for sentence in said)
+    assert not [sentence for sentence in said if "growth Pinned:" in sentence or len(sentence) > page.LONGEST]
 
 
 def test_the_ledgers_of_two_recordings_in_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
