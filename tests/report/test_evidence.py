@@ -150,6 +150,16 @@ def test_the_list_comes_first_and_tells_all(leak: Path, tmp_path: Path) -> None:
     assert re.fullmatch(r"b\.tar\.gz: [0-9]+ bytes, readable by you alone\. Read report\.txt in it before you send it\.", shown[-1])
 
 
+def test_a_warm_up_of_an_hour_that_is_asked_for_is_one(tmp_path: Path) -> None:
+    """A night of five minutes after a boot: in the picture less than an hour is the warm-up, unless an hour is what was asked for."""
+    pytest.importorskip("matplotlib")
+    pictures = []
+    for words in ((), ("--warmup", "1h"), ("--warmup", "61m")):
+        told((str(ROOT / "tests/fixtures/story/recording"), *words), tmp_path)
+        pictures.append(opened(tmp_path / "b.tar.gz")["picture.png"])
+    assert pictures[0] != pictures[1] == pictures[2]
+
+
 def test_two_bundles_are_the_same_bytes(leak: Path, tmp_path: Path) -> None:
     for name, zone, seed in (("a.tar.gz", "UTC", "1"), ("b.tar.gz", "America/Lima", "2")):
         assert evidence(str(leak), "-o", str(tmp_path / name), TZ=zone, PYTHONHASHSEED=seed).returncode == 0
