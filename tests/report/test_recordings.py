@@ -173,6 +173,16 @@ def test_frames_gaps_kills_and_starts(tmp_path: Path) -> None:
             assert sum(band.values[place] or 0 for band in picture.bands) == pytest.approx(1_000_000 * 1024)
 
 
+def test_a_recorder_started_anew_is_no_reboot(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    for number in range(40):
+        made.flags = FIRST if number in (0, 20) else 0
+        made.write(more=sample(500_000 - number))
+    made.ring.close()
+    picture = compose.picture(inputs.read([str(tmp_path / "r")]))
+    assert picture.marks == [Mark(picture.times[20], "recorder", "recorder started")]
+
+
 def test_a_peak_among_thousands_is_shown(tmp_path: Path) -> None:
     path = str(tmp_path / "r")
     spike = bench_plot.make(path, 1600, 2)
