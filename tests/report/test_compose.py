@@ -73,6 +73,19 @@ def test_before_a_kill() -> None:
     assert picture.verdict[0] == "Judged before the OOM kill: 147 MiB of 977 MiB were available."
 
 
+def test_a_kill_of_long_ago_does_not_hide_what_grows_now() -> None:
+    """Of an earlier boot, or longer ago than the window: the end decides, and its projection is shown."""
+    before = [frame(minute, 500 * minute) for minute in range(300)]
+    kill = Event(before[-1].time + 1, "oom", "OOM kill: httpd")
+    after = [frame(minute, 300 * (minute - 310), "b")._replace(uptime=60.0 * (minute - 309)) for minute in range(310, 610)]
+    picture = compose.picture(history(*before, *after, events=(kill,)))
+    assert picture.title == "slab cache 'leak' +336 MiB in 4.8 h" and picture.cone is not None
+    steady = [frame(minute, 200 * minute) for minute in range(600)]
+    for minute, ended in ((100, True), (590, False)):
+        picture = compose.picture(history(*steady, events=(Event(steady[minute].time, "oom", "OOM kill: httpd"),)))
+        assert (picture.cone is not None) == ended
+
+
 def test_nothing_to_blame() -> None:
     picture = compose.picture(history(*(frame(minute, 100) for minute in range(100))))
     assert picture.title == "No shortage of memory: 731 MiB of 977 MiB available"

@@ -44,13 +44,15 @@ class Verdict(NamedTuple):
 
 
 def judge(history: History, asked: Asked = USUAL) -> Verdict:
-    """The end decides if something grows there. Else, in hindsight, the last kill by the OOM killer, or the moment of least memory."""
+    """The end decides if something grows there and nobody was killed lately. Else, in hindsight, the last kill by the OOM killer, or the
+    moment of least memory."""
     frames = list(history.frames)
     end = len(frames) - 1
     kills = [event for event in history.events if event.kind == "oom"]
     least = min(range(len(frames)), key=lambda place: frames[place].row["available"] / max(1, frames[place].row["total"]))
     found = outlook(history, end, asked)
-    if found.causes and not kills:
+    lately = max(frames[_boot_start(frames, end)].time, frames[end].time - asked.window)
+    if found.causes and not any(event.at >= lately for event in kills):
         return _proven(history, end, found, "now", asked)
     places = [place for event in kills[::-1][:3] if (place := _before(frames, event)) is not None]
     short = frames[least].row["available"] < SHORT * frames[least].row["total"]
