@@ -57,6 +57,7 @@ def test_the_culprit_its_growth_its_end_and_its_alarm() -> None:
     picture = compose.picture(history(*(frame(minute, 300 * minute) for minute in range(360))))
     assert picture.title == "slab cache 'leak' +420 MiB in 6.0 h"
     assert [(band.key, band.culprit) for band in picture.bands[:1]] == [("c.leak", True)]
+    assert (picture.growth, picture.grew) == ("+420 MiB in 6.0 h", (picture.times[1], picture.times[-1]))
     assert picture.cone is not None
     assert (picture.cone.start, picture.cone.available) == (picture.times[-1], picture.available[-1])
     left = picture.cone.available / (300 * 4096 / 60)
@@ -70,6 +71,7 @@ def test_before_a_kill() -> None:
     at = frames[300].time
     picture = compose.picture(history(*frames, events=(Event(at, "oom", "OOM kill: httpd"),)))
     assert picture.title.startswith("slab cache 'leak' +") and picture.cone is None
+    assert picture.title == f"slab cache 'leak' {picture.growth}" and picture.grew is not None and picture.grew[1] == frames[299].time
     assert picture.verdict[0] == "Judged before the OOM kill: 147 MiB of 977 MiB were available."
 
 

@@ -59,6 +59,27 @@ def test_the_gap_is_empty_and_the_culprit_alone_is_strong() -> None:
         assert sum(int(colour[at : at + 2], 16) for at in (1, 3, 5)) > 2 * dark, "a band as dark as the culprit in grey print"
 
 
+def test_the_growth_is_written_where_it_was() -> None:
+    """In the boot of which it is told, however much more room another has; where there is none, an arrow points there."""
+    def letters(data: bytes) -> tuple[int, int]:
+        rows = pixels(data)
+        low = next(y for y in range(449, 0, -1) if rows[y].count(CULPRIT) > 50)
+        found = [0, 0]
+        for row in rows[low - 110 : low - 3]:
+            strong = [x for x, colour in enumerate(row) if colour == CULPRIT]
+            for x in range(strong[0], strong[-1]) if strong else ():
+                found[x > 300] += row[x] == (255, 255, 255)
+        return found[0], found[1]
+
+    times = [1_770_000_000.0 + 60 * at for at in range(200)]
+    leak: list[float | None] = [(2.5 - 0.01 * at) * GIB for at in range(200)]
+    bands = [Band("c.leak", "leak", leak, True), Band("p.free", "free", [8 * GIB - (value or 0.0) for value in leak])]
+    whole = picture(times=times, bands=bands, total=[8 * GIB] * 200, available=[None] * 200, psi_some=[None] * 200, psi_full=[None] * 200,
+                    swap_used=[None] * 200, marks=[Mark(times[100], "boot", "reboot")], growth="+1.20 GiB in 2.0 h")
+    first, second = (letters(figure.render(whole._replace(grew=(times[at], times[at + 99])), "png", 600)) for at in (0, 100))
+    assert first[0] > 10 * first[1] + 200 and second[1] > 10 * second[0] + 200
+
+
 def test_neighbours_differ_in_lightness() -> None:
     greys = [sum(share * int(colour[at : at + 2], 16) for share, at in ((0.3, 1), (0.59, 3), (0.11, 5))) for colour in figure.MUTED]
     assert all(abs(one - two) > 15 for one, two in zip(greys, greys[1:] + greys[:1]))

@@ -160,6 +160,20 @@ def test_layers_are_drawn_where_the_numbers_put_them(browser: Browser, tmp_path:
     assert near(browser.pixel(at, heights[-2]), found[-2])
 
 
+def test_growth_is_written_where_it_was(browser: Browser, tmp_path: Path) -> None:
+    """At the end of the time that the verdict speaks of, and in its words, though the culprit holds more in another boot."""
+    picture = pictures.slab_leak()
+    watch = """const seen = [], draw = drawLabel;
+        window.drawLabel = (...words) => { seen.push([(words[2] - words[1].left) / words[1].width, words[4]]); draw(...words); };
+        charts[0].redraw();
+        return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(seen))));"""
+    for grew, growth, place in ((None, "", 240), ((picture.times[0], picture.times[73]), "+2.14 GiB in 6.1 h", 73)):
+        shown(browser, picture._replace(growth=growth, grew=grew), tmp_path)
+        x, words = next(label for label in browser.js(watch) if label[1][0] == pictures.CACHE)
+        assert x == pytest.approx(across(picture, picture.times[place]), abs=0.005)
+        assert words == [pictures.CACHE, growth or "+4.54 GiB in 12.9 h"]
+
+
 def test_gap_and_future_are_empty(browser: Browser, tmp_path: Path) -> None:
     picture = pictures.slab_leak()._replace(marks=[])
     shown(browser, picture, tmp_path)

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from memtriage.report.picture import Mark, Picture
-from memtriage.wording import duration, size
+from memtriage.wording import duration, durations, size
 
 INK, LINE, ALARM = "#1d2733", "#0b2a4a", "#8a4b00"
 AHEAD = 0.45
@@ -164,8 +164,9 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
-        latest = duration(found.high - found.start) if found.high is not None else "open"
-        spread = f"\n({duration(max(0, found.low - found.start))} to {latest})"
+        low_s = max(0.0, found.low - found.start)
+        between = f"{duration(low_s)} to open" if found.high is None else durations(low_s, found.high - found.start)
+        spread = f"\n({between})" if " to " in between else ""
         text = axis.text(limits(picture)[1] / 86400, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold",
                          linespacing=1.3, ha="right", va="bottom", zorder=8, color=INK,
                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})
