@@ -112,6 +112,16 @@ def test_a_png_says_nothing_of_time_or_place() -> None:
     assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
 
 
+def test_any_title_is_text(recwarn: pytest.WarningsRecorder) -> None:
+    """Neither a formula nor what XML cannot hold; a letter that the font lacks is a box, and no warning."""
+    for title in ("$5 and $6", r"a $\frac$ b", "two\nlines\x01\x1b\udcff", "\u65e5\u672c"):
+        whole = picture(title=title)
+        assert figure.render(whole, "png", 300).startswith(b"\x89PNG")
+        shown = ElementTree.fromstring(figure.render(whole, "svg"))
+        assert shown.tag.endswith("svg")
+    assert not list(recwarn)
+
+
 def test_odd_pictures_are_drawn() -> None:
     base = picture()
     last = base.times[-1]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -35,7 +36,9 @@ LARGE, MIDDLE, SMALL = 21.0, 17.0, 15.0
 
 def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
     """``kind`` is ``png`` or ``svg``; ``width`` in pixels."""
-    with matplotlib.rc_context():
+    picture = picture._replace(title="".join(letter if letter.isprintable() else "?" for letter in picture.title))
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks: it is seen
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"font.family": "DejaVu Sans", "svg.hashsalt": "memtriage", "hatch.linewidth": 0.7,
                                     "path.simplify": False, "axes.edgecolor": INK, "text.color": INK, "xtick.color": INK,
@@ -56,7 +59,8 @@ def draw(figure: Any, picture: Picture) -> None:
     """The stack and, on the same time axis below it, pressure and swap where there is something to be seen."""
     below = [(name, series) for name, series in (("psi", picture.psi_some), ("swap", picture.swap_used))
              if any(value for value in series if value)]
-    title = labels.wrapped(figure, picture.title or " ", LARGE, INCHES[0] - 0.5, True)[:2]
+    words = picture.title.replace("$", r"\$")  # no formula
+    title = labels.wrapped(figure, words or " ", LARGE, INCHES[0] - 0.5, True)[:2]
     marks = axes.merged(picture.marks, axes.limits(picture))
     lanes = labels.lanes(figure, marks, axes.limits(picture), SMALL) if marks else []
     top = 0.4 * len(title) + 0.42 + 0.3 * (1 + max((lane.row for lane in lanes if lane is not None), default=-1)) + 0.12
