@@ -136,6 +136,15 @@ def test_what_cannot_be_answered_is_refused(story: Path, words: tuple[str, ...],
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memtriage replay: {why}\n")
 
 
+@pytest.mark.parametrize("command", ["replay FILE -- check_free_mem", "replay FILE --json -- check_free_mem", "evidence FILE --list"])
+def test_a_full_disk_behind_stdout_is_said_in_a_line(story: Path, command: str) -> None:
+    words = command.replace("FILE", str(story)).split()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "memtriage", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                              check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "lib")})
+    assert (done.returncode, done.stderr) == (1, f"memtriage {words[0]}: No space left on device\n")
+
+
 def test_no_recording(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("nothing of the kind\n")
     for path, why in ((tmp_path / "none", "No such file or directory"), (tmp_path / "text", "not a recording"),
