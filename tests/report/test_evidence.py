@@ -181,7 +181,8 @@ def test_of_those_that_are_alike_the_same_are_told_first(tmp_path: Path) -> None
     for seed in "123":
         out = tmp_path / f"{seed}.tar.gz"
         assert evidence(str(tmp_path / "recording"), "-o", str(out), PYTHONHASHSEED=seed).returncode == 0
-        subprocess.run([sys.executable, "-m", "memtriage", "plot", str(tmp_path / "recording"), "-o", f"{out}.html"], check=True, timeout=60,
+        words = ("plot", str(tmp_path / "recording"), "-o", f"{out}.html")
+        subprocess.run([sys.executable, "-m", "memtriage", *words], check=True, timeout=60,
                        env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "PYTHONHASHSEED": seed})
         made.append((out.read_bytes(), Path(f"{out}.html").read_bytes()))
     assert made[0] == made[1] == made[2]

@@ -112,6 +112,29 @@ def test_a_png_says_nothing_of_time_or_place() -> None:
     assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
 
 
+def test_a_moment_alone_is_seen() -> None:
+    """The only one there is fills the picture; one between two gaps is a bar."""
+    rows = pixels(figure.render(_only([50]), "png", 600))
+    assert sum(row.count(CULPRIT) for row in rows) > 10_000
+    rows = pixels(figure.render(_only([*range(30), 50, *range(70, 100)]), "png", 600))
+    low = next(y for y in range(449, 0, -1) if rows[y].count(CULPRIT) > 50)
+    strong = [x for x, colour in enumerate(rows[low - 4]) if colour == CULPRIT]
+    middle = [x for x in strong if x - strong[0] > 0.45 * (strong[-1] - strong[0]) and strong[-1] - x > 0.45 * (strong[-1] - strong[0])]
+    assert 1 <= len(middle) <= 4
+
+
+def _only(minutes: list[int]) -> Picture:
+    """Half of the memory is the culprit's at these minutes; of others nothing is known."""
+    places: list[float] = []
+    for minute, before in zip(minutes, [None, *minutes]):
+        places += [minute] if before in (None, minute - 1) else [(minute + (before or 0)) / 2, minute]
+    known: list[float | None] = [GIB if place in minutes else None for place in places]
+    return Picture("", "half", [], [1_770_000_000.0 + 60 * place for place in places],
+                   [Band("c.leak", "leak", known, True), Band("p.free", "free", known)],
+                   [None if value is None else 2 * value for value in known], known, [None] * len(known), [None] * len(known),
+                   [None] * len(known), [], None, [], [])
+
+
 def test_any_title_is_text(recwarn: pytest.WarningsRecorder) -> None:
     """Neither a formula nor what XML cannot hold; a letter that the font lacks is a box, and no warning."""
     for title in ("$5 and $6", r"a $\frac$ b", "two\nlines\x01\x1b\udcff", "\u65e5\u672c"):

@@ -26,6 +26,26 @@ def moments(times: Sequence[float]) -> list[float]:
     return [time / 86400.0 for time in times]
 
 
+def widened(picture: Picture) -> Picture:
+    """With a moment between two gaps, or the only one there is, as a narrow bar: alone it would have no width."""
+    known = [value is not None for value in [None, *picture.total, None]]
+    lone = [at for at in range(len(picture.times)) if known[at + 1] and not known[at] and not known[at + 2]]
+    half = (picture.times[-1] - picture.times[0]) / 400 or 2.0
+    found: list[tuple[int, float]] = []
+    for at, time in enumerate(picture.times):
+        around = [abs(time - other) * 0.9 for other in picture.times[max(0, at - 1) : at + 2] if other != time] if at in lone else []
+        step = min([half, *around])
+        found += [(at, time - step), (at, time), (at, time + step)] if at in lone else [(at, time)]
+
+    def each(values: list[float | None]) -> list[float | None]:
+        return [values[at] for at, _ in found]
+
+    return picture._replace(
+        times=[time for _, time in found], bands=[band._replace(values=each(band.values)) for band in picture.bands],
+        total=each(picture.total), available=each(picture.available), swap_used=each(picture.swap_used), psi_some=each(picture.psi_some),
+        psi_full=each(picture.psi_full)) if lone else picture
+
+
 def limits(picture: Picture) -> tuple[float, float]:
     """First and last moment of the picture, with as much of the projection as is worth its room."""
     first, last = picture.times[0], picture.times[-1]

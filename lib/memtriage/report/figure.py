@@ -57,6 +57,7 @@ def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
 
 def draw(figure: Any, picture: Picture) -> None:
     """The stack and, on the same time axis below it, pressure and swap where there is something to be seen."""
+    picture = axes.widened(picture)
     below = [(name, series) for name, series in (("psi", picture.psi_some), ("swap", picture.swap_used))
              if any(value for value in series if value)]
     words = picture.title.replace("$", r"\$")  # no formula
