@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import struct
@@ -110,6 +111,18 @@ def test_a_png_says_nothing_of_time_or_place() -> None:
         assert zlib.crc32(data[at + 4 : at + 8 + size]) == struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0]
         at += 12 + size
     assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
+
+
+def test_every_band_is_named() -> None:
+    """In itself or below, though there be ten too thin for a name."""
+    names = [f"process group 'number-{number}'" for number in range(10)]
+    times = [1_770_000_000.0 + 60 * at for at in range(100)]
+    bands = [Band(f"g.{number}", name, [0.01 * GIB] * 100) for number, name in enumerate(names)]
+    bands.append(Band("p.free", "free", [7.9 * GIB] * 100))
+    found = figure.render(picture(times=times, bands=bands, total=[8 * GIB] * 100, available=[7.9 * GIB] * 100, psi_some=[None] * 100,
+                                  psi_full=[None] * 100, swap_used=[None] * 100), "svg").decode()
+    shown = [html.unescape(words) for words in re.findall("<!-- (.*?) -->", found)]
+    assert [name for name in [*names, "free"] if shown.count(name) != 1] == []
 
 
 def test_a_moment_alone_is_seen() -> None:
