@@ -89,6 +89,18 @@ def test_what_cannot_be_done(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert not os.path.exists(out)
 
 
+@pytest.mark.parametrize("home", ["/proc/none", "/dev/null"])
+def test_a_home_that_cannot_be_written_is_nobodys_business(tmp_path: Path, home: str) -> None:
+    """Matplotlib, which keeps its fonts there, makes do, removes what it made, and says nothing."""
+    (tmp_path / "tmp").mkdir()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("XDG_", "MPL"))}
+    done = subprocess.run([sys.executable, "-m", "memtriage", "plot", log(tmp_path), "-o", str(tmp_path / "out.png")], capture_output=True,
+                          text=True, timeout=60, check=False,
+                          env={**kept, "PYTHONPATH": str(Path(cli.__file__).parents[2]), "HOME": home, "TMPDIR": str(tmp_path / "tmp")})
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert not list((tmp_path / "tmp").iterdir()) and (tmp_path / "out.png").stat().st_size > 1000
+
+
 def test_without_matplotlib(tmp_path: Path) -> None:
     program = ("import sys; sys.modules['matplotlib'] = None; from memtriage.cli import main; "
                f"sys.exit(main(['plot', {log(tmp_path)!r}, '-o', {str(tmp_path / 'out.png')!r}]))")

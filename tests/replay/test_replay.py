@@ -136,6 +136,15 @@ def test_what_cannot_be_answered_is_refused(story: Path, words: tuple[str, ...],
     assert (done.returncode, done.stdout, done.stderr) == (1, "", f"memtriage replay: {why}\n")
 
 
+@pytest.mark.parametrize("command", ["replay FILE -- check_free_mem", "replay FILE --json -- check_free_mem", "evidence FILE --list"])
+def test_a_full_disk_behind_stdout_is_said_in_a_line(story: Path, command: str) -> None:
+    words = command.replace("FILE", str(story)).split()
+    with open("/dev/full", "w") as full:
+        done = subprocess.run([sys.executable, "-m", "memtriage", *words], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60,
+                              check=False, env={**os.environ, "PYTHONPATH": str(ROOT / "lib")})
+    assert (done.returncode, done.stderr) == (1, f"memtriage {words[0]}: No space left on device\n")
+
+
 def test_no_recording(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("nothing of the kind\n")
     for path, why in ((tmp_path / "none", "No such file or directory"), (tmp_path / "text", "not a recording"),
@@ -206,6 +215,37 @@ def test_hostile_names_forge_nothing(tmp_path: Path) -> None:
         assert all(" " <= letter <= "~" or letter == "\n" for letter in shown)
         assert sum("FREE_MEM OK" in row for row in shown.splitlines()) <= (3 if check == "check_free_mem" else 2)
         assert not list(tmp_path.parent.rglob("evil")) and not os.path.exists("/dev/evil") and not os.path.exists("/dev/shm/evil")
+
+
+@pytest.mark.parametrize("steps", [{60: -5 * 3600.0}, {60: -5 * 3600.0, 90: 9 * 3600.0}, {30: 1e9}])
+def test_a_clock_that_is_set_changes_no_order_and_no_page(tmp_path: Path, steps: dict[int, float]) -> None:
+    """Two hours of a leak, with a kill: told by the clock as it stood last, as if it had stood so all along."""
+    said = []
+    for number, jumps in enumerate(({}, steps)):
+        host = Host(tmp_path / str(number))
+        host.now += sum(steps.values()) if not jumps else 0.0
+        for minute in range(120):
+            log = host.killed("httpd", 20) if minute == 100 else ""
+            host.sample(log, available=900_000 - 7_000 * minute)
+            host.now += jumps.get(minute, 0.0)
+        host.close()
+        done = replay(str(tmp_path / str(number)), "--json", "--", "check_free_mem", "-w", "10%:", "-c", "5%:")
+        assert (done.returncode, done.stderr) == (0, "")
+        said.append(json.loads(done.stdout))
+    assert [page["state"] for page in said[0]["results"][0]["pages"]] == ["WARNING", "CRITICAL"] and len(said[0]["oom_kills"]) == 1
+    assert said[1] == said[0]
+
+
+def test_a_clock_behind_the_last_boots_goes_on_after_it(tmp_path: Path) -> None:
+    host = Host(tmp_path / "r")
+    host.sample(available=100_000).sample()
+    host.reboot(-86_400.0)
+    for _ in range(10):
+        host.sample(available=2_000_000)
+    host.close()
+    done = replay(str(tmp_path / "r"), "--every", "1m", "--", "check_free_mem", "-w", "10%:", "-c", "5%:")
+    rows = [row for row in done.stdout.splitlines() if " FREE_MEM " in row]
+    assert [row.split()[3] for row in rows] == ["CRITICAL", "OK"] and rows == sorted(rows)
 
 
 def test_damage_costs_what_it_hit(story: Path, tmp_path: Path) -> None:

@@ -57,6 +57,7 @@ def test_the_culprit_its_growth_its_end_and_its_alarm() -> None:
     picture = compose.picture(history(*(frame(minute, 300 * minute) for minute in range(360))))
     assert picture.title == "slab cache 'leak' +420 MiB in 6.0 h"
     assert [(band.key, band.culprit) for band in picture.bands[:1]] == [("c.leak", True)]
+    assert (picture.growth, picture.grew) == ("+420 MiB in 6.0 h", (picture.times[1], picture.times[-1]))
     assert picture.cone is not None
     assert (picture.cone.start, picture.cone.available) == (picture.times[-1], picture.available[-1])
     left = picture.cone.available / (300 * 4096 / 60)
@@ -70,7 +71,21 @@ def test_before_a_kill() -> None:
     at = frames[300].time
     picture = compose.picture(history(*frames, events=(Event(at, "oom", "OOM kill: httpd"),)))
     assert picture.title.startswith("slab cache 'leak' +") and picture.cone is None
+    assert picture.title == f"slab cache 'leak' {picture.growth}" and picture.grew is not None and picture.grew[1] == frames[299].time
     assert picture.verdict[0] == "Judged before the OOM kill: 147 MiB of 977 MiB were available."
+
+
+def test_a_kill_of_long_ago_does_not_hide_what_grows_now() -> None:
+    """Of an earlier boot, or longer ago than the window: the end decides, and its projection is shown."""
+    before = [frame(minute, 500 * minute) for minute in range(300)]
+    kill = Event(before[-1].time + 1, "oom", "OOM kill: httpd")
+    after = [frame(minute, 300 * (minute - 310), "b")._replace(uptime=60.0 * (minute - 309)) for minute in range(310, 610)]
+    picture = compose.picture(history(*before, *after, events=(kill,)))
+    assert picture.title == "slab cache 'leak' +336 MiB in 4.8 h" and picture.cone is not None
+    steady = [frame(minute, 200 * minute) for minute in range(600)]
+    for minute, ended in ((100, True), (590, False)):
+        picture = compose.picture(history(*steady, events=(Event(steady[minute].time, "oom", "OOM kill: httpd"),)))
+        assert (picture.cone is not None) == ended
 
 
 def test_nothing_to_blame() -> None:

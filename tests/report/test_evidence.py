@@ -150,6 +150,16 @@ def test_the_list_comes_first_and_tells_all(leak: Path, tmp_path: Path) -> None:
     assert re.fullmatch(r"b\.tar\.gz: [0-9]+ bytes, readable by you alone\. Read report\.txt in it before you send it\.", shown[-1])
 
 
+def test_a_warm_up_of_an_hour_that_is_asked_for_is_one(tmp_path: Path) -> None:
+    """A night of five minutes after a boot: in the picture less than an hour is the warm-up, unless an hour is what was asked for."""
+    pytest.importorskip("matplotlib")
+    pictures = []
+    for words in ((), ("--warmup", "1h"), ("--warmup", "61m")):
+        told((str(ROOT / "tests/fixtures/story/recording"), *words), tmp_path)
+        pictures.append(opened(tmp_path / "b.tar.gz")["picture.png"])
+    assert pictures[0] != pictures[1] == pictures[2]
+
+
 def test_two_bundles_are_the_same_bytes(leak: Path, tmp_path: Path) -> None:
     for name, zone, seed in (("a.tar.gz", "UTC", "1"), ("b.tar.gz", "America/Lima", "2")):
         assert evidence(str(leak), "-o", str(tmp_path / name), TZ=zone, PYTHONHASHSEED=seed).returncode == 0
@@ -157,6 +167,25 @@ def test_two_bundles_are_the_same_bytes(leak: Path, tmp_path: Path) -> None:
     assert data == (tmp_path / "b.tar.gz").read_bytes()
     assert data[3] == 0 and data[4:8] == bytes(4)  # no name, no time in gzip's head
     assert len(gzip.decompress(data)) % 512 == 0
+
+
+def test_of_those_that_are_alike_the_same_are_told_first(tmp_path: Path) -> None:
+    """In the report, in the picture and on its page, whatever order Python's sets have in that run."""
+    host = Host(tmp_path / "recording")
+    for number, name in enumerate(("alpha", "beta", "gamma", "delta", "epsilon", "zeta", "eta", "theta")):
+        host.processes[50 + number] = process(50 + number, name, 40_000)
+    for _ in range(4):
+        host.sample(available=1_000_000)
+    host.close()
+    made = []
+    for seed in "123":
+        out = tmp_path / f"{seed}.tar.gz"
+        assert evidence(str(tmp_path / "recording"), "-o", str(out), PYTHONHASHSEED=seed).returncode == 0
+        words = ("plot", str(tmp_path / "recording"), "-o", f"{out}.html")
+        subprocess.run([sys.executable, "-m", "memtriage", *words], check=True, timeout=60,
+                       env={**os.environ, "PYTHONPATH": str(ROOT / "lib"), "PYTHONHASHSEED": seed})
+        made.append((out.read_bytes(), Path(f"{out}.html").read_bytes()))
+    assert made[0] == made[1] == made[2]
 
 
 @pytest.fixture(scope="module")
@@ -243,7 +272,8 @@ def test_the_live_host_does_not_name_itself_or_its_people(tmp_path: Path) -> Non
         assert name not in text
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     assert boot not in text and str(tmp_path) not in text and sys.executable not in text
-    assert files["last/meminfo"].startswith(b"MemTotal:")
+    assert files["last/meminfo"].startswith(b"MemTotal:") and "first/meminfo" not in files
+    assert f"{'first/':<24} left out: the live host is read once: give a recording" in done.stdout.splitlines()
     assert f", page {os.sysconf('SC_PAGE_SIZE') / 1024:.2f} KiB, " in files["report.txt"].decode().replace("\n  ", "")
     assert b"vm.swappiness = " in files["sysctl-vm.txt"]
     assert not re.search(rb"0x[0-9a-f]{8}", files.get("vmallocinfo.txt", b"") + files.get("modules.txt", b""))

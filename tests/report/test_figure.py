@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import struct
@@ -59,6 +60,27 @@ def test_the_gap_is_empty_and_the_culprit_alone_is_strong() -> None:
         assert sum(int(colour[at : at + 2], 16) for at in (1, 3, 5)) > 2 * dark, "a band as dark as the culprit in grey print"
 
 
+def test_the_growth_is_written_where_it_was() -> None:
+    """In the boot of which it is told, however much more room another has; where there is none, an arrow points there."""
+    def letters(data: bytes) -> tuple[int, int]:
+        rows = pixels(data)
+        low = next(y for y in range(449, 0, -1) if rows[y].count(CULPRIT) > 50)
+        found = [0, 0]
+        for row in rows[low - 110 : low - 3]:
+            strong = [x for x, colour in enumerate(row) if colour == CULPRIT]
+            for x in range(strong[0], strong[-1]) if strong else ():
+                found[x > 300] += row[x] == (255, 255, 255)
+        return found[0], found[1]
+
+    times = [1_770_000_000.0 + 60 * at for at in range(200)]
+    leak: list[float | None] = [(2.5 - 0.01 * at) * GIB for at in range(200)]
+    bands = [Band("c.leak", "leak", leak, True), Band("p.free", "free", [8 * GIB - (value or 0.0) for value in leak])]
+    whole = picture(times=times, bands=bands, total=[8 * GIB] * 200, available=[None] * 200, psi_some=[None] * 200, psi_full=[None] * 200,
+                    swap_used=[None] * 200, marks=[Mark(times[100], "boot", "reboot")], growth="+1.20 GiB in 2.0 h")
+    first, second = (letters(figure.render(whole._replace(grew=(times[at], times[at + 99])), "png", 600)) for at in (0, 100))
+    assert first[0] > 10 * first[1] + 200 and second[1] > 10 * second[0] + 200
+
+
 def test_neighbours_differ_in_lightness() -> None:
     greys = [sum(share * int(colour[at : at + 2], 16) for share, at in ((0.3, 1), (0.59, 3), (0.11, 5))) for colour in figure.MUTED]
     assert all(abs(one - two) > 15 for one, two in zip(greys, greys[1:] + greys[:1]))
@@ -89,6 +111,51 @@ def test_a_png_says_nothing_of_time_or_place() -> None:
         assert zlib.crc32(data[at + 4 : at + 8 + size]) == struct.unpack(">I", data[at + 8 + size : at + 12 + size])[0]
         at += 12 + size
     assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
+
+
+def test_every_band_is_named() -> None:
+    """In itself or below, though there be ten too thin for a name."""
+    names = [f"process group 'number-{number}'" for number in range(10)]
+    times = [1_770_000_000.0 + 60 * at for at in range(100)]
+    bands = [Band(f"g.{number}", name, [0.01 * GIB] * 100) for number, name in enumerate(names)]
+    bands.append(Band("p.free", "free", [7.9 * GIB] * 100))
+    found = figure.render(picture(times=times, bands=bands, total=[8 * GIB] * 100, available=[7.9 * GIB] * 100, psi_some=[None] * 100,
+                                  psi_full=[None] * 100, swap_used=[None] * 100), "svg").decode()
+    shown = [html.unescape(words) for words in re.findall("<!-- (.*?) -->", found)]
+    assert [name for name in [*names, "free"] if shown.count(name) != 1] == []
+
+
+def test_a_moment_alone_is_seen() -> None:
+    """The only one there is fills the picture; one between two gaps is a bar."""
+    rows = pixels(figure.render(_only([50]), "png", 600))
+    assert sum(row.count(CULPRIT) for row in rows) > 10_000
+    rows = pixels(figure.render(_only([*range(30), 50, *range(70, 100)]), "png", 600))
+    low = next(y for y in range(449, 0, -1) if rows[y].count(CULPRIT) > 50)
+    strong = [x for x, colour in enumerate(rows[low - 4]) if colour == CULPRIT]
+    middle = [x for x in strong if x - strong[0] > 0.45 * (strong[-1] - strong[0]) and strong[-1] - x > 0.45 * (strong[-1] - strong[0])]
+    assert 1 <= len(middle) <= 4
+
+
+def _only(minutes: list[int]) -> Picture:
+    """Half of the memory is the culprit's at these minutes; of others nothing is known."""
+    places: list[float] = []
+    for minute, before in zip(minutes, [None, *minutes]):
+        places += [minute] if before in (None, minute - 1) else [(minute + (before or 0)) / 2, minute]
+    known: list[float | None] = [GIB if place in minutes else None for place in places]
+    return Picture("", "half", [], [1_770_000_000.0 + 60 * place for place in places],
+                   [Band("c.leak", "leak", known, True), Band("p.free", "free", known)],
+                   [None if value is None else 2 * value for value in known], known, [None] * len(known), [None] * len(known),
+                   [None] * len(known), [], None, [], [])
+
+
+def test_any_title_is_text(recwarn: pytest.WarningsRecorder) -> None:
+    """Neither a formula nor what XML cannot hold; a letter that the font lacks is a box, and no warning."""
+    for title in ("$5 and $6", r"a $\frac$ b", "two\nlines\x01\x1b\udcff", "\u65e5\u672c"):
+        whole = picture(title=title)
+        assert figure.render(whole, "png", 300).startswith(b"\x89PNG")
+        shown = ElementTree.fromstring(figure.render(whole, "svg"))
+        assert shown.tag.endswith("svg")
+    assert not list(recwarn)
 
 
 def test_odd_pictures_are_drawn() -> None:

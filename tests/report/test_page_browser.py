@@ -138,6 +138,14 @@ def test_every_picture_is_shown(browser: Browser, tmp_path: Path, shots: Path, n
     quiet(browser, tmp_path)
 
 
+def test_sizes_beside_an_axis_lose_no_nought_that_counts(browser: Browser, tmp_path: Path) -> None:
+    shown(browser, pictures.slab_leak(), tmp_path)
+    mib, gib = 1024**2, 1024**3
+    sizes = [0, 512, 1024, 1.5 * mib, 64 * mib, 320 * mib, 640 * mib, 960 * mib, 1.25 * gib, 2.5 * gib, 20 * gib, 100 * gib]
+    assert browser.js("return sizeLabels(null, arguments[0])", sizes) == [
+        "0", "512 B", "1 KiB", "1.5 MiB", "64 MiB", "320 MiB", "640 MiB", "960 MiB", "1.25 GiB", "2.5 GiB", "20 GiB", "100 GiB"]
+
+
 @pytest.mark.parametrize("index", [5, 50, 100, 150])
 def test_layers_are_drawn_where_the_numbers_put_them(browser: Browser, tmp_path: Path, index: int) -> None:
     picture = pictures.slab_leak()
@@ -150,6 +158,20 @@ def test_layers_are_drawn_where_the_numbers_put_them(browser: Browser, tmp_path:
     assert near(browser.pixel(at, heights[1]), page.CULPRIT)
     assert near(browser.pixel(at, heights[0]), found[0])
     assert near(browser.pixel(at, heights[-2]), found[-2])
+
+
+def test_growth_is_written_where_it_was(browser: Browser, tmp_path: Path) -> None:
+    """At the end of the time that the verdict speaks of, and in its words, though the culprit holds more in another boot."""
+    picture = pictures.slab_leak()
+    watch = """const seen = [], draw = drawLabel;
+        window.drawLabel = (...words) => { seen.push([(words[2] - words[1].left) / words[1].width, words[4]]); draw(...words); };
+        charts[0].redraw();
+        return new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => done(seen))));"""
+    for grew, growth, place in ((None, "", 240), ((picture.times[0], picture.times[73]), "+2.14 GiB in 6.1 h", 73)):
+        shown(browser, picture._replace(growth=growth, grew=grew), tmp_path)
+        x, words = next(label for label in browser.js(watch) if label[1][0] == pictures.CACHE)
+        assert x == pytest.approx(across(picture, picture.times[place]), abs=0.005)
+        assert words == [pictures.CACHE, growth or "+4.54 GiB in 12.9 h"]
 
 
 def test_gap_and_future_are_empty(browser: Browser, tmp_path: Path) -> None:

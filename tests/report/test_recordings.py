@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from memtriage.procfs import meminfo
 from memtriage.recording import FIRST, Damaged, Recording, Ring, Unreadable, layout
-from memtriage.report import compose, inputs, recordings, skim
+from memtriage.report import compose, inputs, page, recordings, skim
 from memtriage.report.history import Unusable
 from memtriage.report.picture import Mark
 from tests.bench import bench_plot
@@ -198,6 +198,16 @@ def test_frames_gaps_kills_and_starts(tmp_path: Path) -> None:
             assert sum(band.values[place] or 0 for band in picture.bands) == pytest.approx(1_000_000 * 1024)
 
 
+def test_a_recorder_started_anew_is_no_reboot(tmp_path: Path) -> None:
+    made = author(tmp_path / "r")
+    for number in range(40):
+        made.flags = FIRST if number in (0, 20) else 0
+        made.write(more=sample(500_000 - number))
+    made.ring.close()
+    picture = compose.picture(inputs.read([str(tmp_path / "r")]))
+    assert picture.marks == [Mark(picture.times[20], "recorder", "recorder started")]
+
+
 def test_a_peak_among_thousands_is_shown(tmp_path: Path) -> None:
     path = str(tmp_path / "r")
     spike = bench_plot.make(path, 1600, 2)
@@ -254,6 +264,14 @@ def test_the_ledger_of_explain(tmp_path: Path) -> None:
     assert [moment.index for moment in moments] == list(range(12))
     assert moments[0].verdict[0] == "Out of memory? No: 537 MiB of 977 MiB can still be had, 55.0%."
     assert sum(row.size for row in moments[0].rows if not row.words.startswith(" ")) == pytest.approx(1_000_000 * 1024, rel=0.02)
+
+
+def test_the_ledgers_sentences_of_a_real_night_are_whole() -> None:
+    """One that has no full stop is not run into the next, and none is so long that a page cuts it."""
+    night = str(Path(__file__).parents[1] / "fixtures/story/recording")
+    said = [sentence for moment in compose.picture(inputs.read([night]), moments=True).moments for sentence in moment.verdict]
+    assert any(sentence.startswith("Pinned: slab cache") and sentence.endswith("counts it all the same.") for sentence in said)
+    assert not [sentence for sentence in said if "growth Pinned:" in sentence or len(sentence) > page.LONGEST]
 
 
 def test_the_ledgers_of_two_recordings_in_one_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -83,4 +83,8 @@ def main(argv: list[str] | None = None) -> int:
         return 130
     except BrokenPipeError:  # head(1) has seen enough; Python would complain again at its own exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except OSError as error:  # such as a full disk behind stdout
+        where = f"{error.filename}: " if error.filename else ""
+        sys.stderr.write(f"memtriage {name}: {line(f'{where}{error.strerror or error}')}\n")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     return 1

@@ -36,6 +36,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--hide", metavar="WORD", action="append", default=[], help="replace this word too, such as a customer's name; may be repeated")
     add("--force", action="store_true", help="replace a file of that name")
     growth_options(parser)
+    parser.set_defaults(warmup=None)  # not asked for: the checks' hour, in the picture less where the history begins soon after the boot
     add("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
 
 
@@ -58,9 +59,8 @@ def run(args: argparse.Namespace) -> int:
         raise Failure("--from and --to ask for a part of a recording: give FILE")
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
-    rules = answers.RULES._replace(window=args.window, warmup=args.warmup)
-    # By default the picture judges a history that begins soon after the boot by less than an hour, as plot does.
-    asked = verdict.Asked(args.window, None if args.warmup == answers.RULES.warmup else args.warmup)
+    asked = verdict.Asked(args.window, args.warmup)
+    rules = answers.RULES._replace(window=args.window, warmup=answers.RULES.warmup if args.warmup is None else args.warmup)
     try:
         with tempfile.TemporaryDirectory(prefix="memtriage-evidence-", dir=recorded.room()) as folder:
             span = case.Span(*(None if text is None else moment.parse(text) for text in (args.start, args.end)))

@@ -11,31 +11,33 @@ from memtriage.explain.deep import Deep
 from memtriage.explain.rows import Row
 
 WIDTH, HEIGHT, WORDS = 80, 40, 29
+TOGETHER = 200
+"""Characters of a paragraph on a page to which one more sentence may come."""
 KERNEL = ("slab_reclaimable", "slab_unreclaimable", "slab", "kernel_stacks", "page_tables", "per_cpu", "vmalloc", "kernel_reclaimable",
           "network_buffers", "unaccounted", "gpu", "balloon", "zswap", "zram", "zfs_arc", "bounce")
 
 
 def lines(answer: Answer, deep: Deep | None = None, everything: bool = False) -> list[str]:
     """At most :data:`HEIGHT` lines of :data:`WIDTH` characters; with ``everything`` as many as it takes."""
-    top = list(_sentences(answer, deep))
+    top = [row for question, sentence in _sentences(answer, deep) for row in _wrapped(question, sentence)]
     room = 10**6 if everything else HEIGHT - len(top) - 3
     table = list(_table(answer, room, everything))
     return [*top, "", f"{'BYTES':>10} {'SHARE':>6} {'GROWTH/h':>10}  {'WHERE':<{WORDS}} SOURCE", *table]
 
 
 def sentences(answer: Answer) -> list[str]:
-    """What is said first, a sentence each, without the table."""
+    """What is said first, without the table: each question with its answer; of a long one, and of what is a line rather than a sentence,
+    what follows stands apart."""
     found: list[str] = []
-    for row in _sentences(answer, None):
-        question, words = row[:14].strip(), row[15:]
-        if question or not found:
-            found.append(f"{question} {words}".strip())
+    for question, sentence in _sentences(answer, None):
+        if question or not found or not found[-1].endswith(".") or len(found[-1]) + len(sentence) > TOGETHER:
+            found.append(f"{question} {sentence}".strip())
         else:
-            found[-1] += " " + words
+            found[-1] += " " + sentence
     return found
 
 
-def _sentences(answer: Answer, deep: Deep | None) -> Iterator[str]:
+def _sentences(answer: Answer, deep: Deep | None) -> Iterator[tuple[str, str]]:
     memory, book = answer.now.memory, answer.now.memory.book
     part = book.parts.get
     limit = f" (the limit of cgroup '{wording.clean_end(memory.limited_by, 30)}')" if memory.limited_by else ""
@@ -89,8 +91,13 @@ def _until(answer: Answer) -> str:
     return f"Nothing grows provenly ({answer.samples} samples over {wording.duration(answer.history_s)})."
 
 
-def _say(question: str, sentence: str) -> Iterator[str]:
-    for place, row in enumerate(textwrap.wrap(wording.line(sentence), WIDTH - 15)):
+def _say(question: str, sentence: str) -> Iterator[tuple[str, str]]:
+    if sentence:
+        yield question, wording.line(sentence)
+
+
+def _wrapped(question: str, sentence: str) -> Iterator[str]:
+    for place, row in enumerate(textwrap.wrap(sentence, WIDTH - 15)):
         yield f"{question if not place else '':<14} {row}"
 
 

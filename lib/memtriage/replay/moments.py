@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Iterator
 
 from memtriage.record import NamedTuple
-from memtriage.recording import Recording, Sample, gap
+from memtriage.recording import Recording, Sample, gap, stepped
 from memtriage.recording.payload import Damaged
 from memtriage.recording.scan import Entry
 from memtriage.wording import duration
@@ -71,6 +71,24 @@ class Timeline:
                 break
             found.append(hole)
         return found
+
+
+def straight(entries: list[Entry]) -> list[Entry]:
+    """The same records as if nobody had set the wall clock: within a run of the recorder by how it stood last, and never backwards.
+
+    What is said of a moment, a page or a kill is told by that clock, and compared by it.
+    """
+    restart = [place for place in range(1, len(entries)) if gap(entries[place - 1].head, entries[place].head).restart]
+    found: list[Entry] = []
+    for begin, end in zip([0, *restart], [*restart, len(entries)]):
+        run = entries[begin:end]
+        shifts = [0] * len(run)
+        for place in range(len(run) - 2, -1, -1):
+            shifts[place] = shifts[place + 1] + int(1e9 * stepped(run[place].head, run[place + 1].head))
+        late = max(0, found[-1].head.real_ns + 1_000_000_000 - run[0].head.real_ns - shifts[0]) if found else 0
+        found += [entry._replace(head=entry.head._replace(real_ns=entry.head.real_ns + shift + late)) if shift + late else entry
+                  for entry, shift in zip(run, shifts)]
+    return found
 
 
 def _patience(entry: Entry) -> float:

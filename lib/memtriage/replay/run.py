@@ -100,7 +100,7 @@ def over(recording: Recording, check: str, variants: list[list[str]], every: flo
     """Runs ``check`` with each of ``variants`` at each moment. Raises ``LookupError`` where there is nothing to run over, ``OSError``."""
     parsed = [checked(check, argv) for argv in variants]
     low, high = span
-    entries = [entry for entry in recording.entries if (low is None or entry.head.real_ns / 1e9 >= low - WARM)
+    entries = [entry for entry in moments.straight(recording.entries) if (low is None or entry.head.real_ns / 1e9 >= low - WARM)
                and (high is None or entry.head.real_ns / 1e9 <= high)]
     if not any(low is None or entry.head.real_ns / 1e9 >= low for entry in entries):
         raise LookupError("the recording has no samples" + (" of that time" if span != (None, None) else ""))

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter
 from matplotlib.transforms import Bbox
 
 from memtriage.report.picture import Mark, Picture
-from memtriage.wording import duration, size
+from memtriage.wording import duration, durations, size
 
 INK, LINE, ALARM = "#1d2733", "#0b2a4a", "#8a4b00"
 AHEAD = 0.45
@@ -24,6 +24,26 @@ UNITS = ((1024.0**4, "TiB"), (1024.0**3, "GiB"), (1024.0**2, "MiB"), (1024.0, "K
 def moments(times: Sequence[float]) -> list[float]:
     """Seconds since 1970 as matplotlib's days."""
     return [time / 86400.0 for time in times]
+
+
+def widened(picture: Picture) -> Picture:
+    """With a moment between two gaps, or the only one there is, as a narrow bar: alone it would have no width."""
+    known = [value is not None for value in [None, *picture.total, None]]
+    lone = [at for at in range(len(picture.times)) if known[at + 1] and not known[at] and not known[at + 2]]
+    half = (picture.times[-1] - picture.times[0]) / 400 or 2.0
+    found: list[tuple[int, float]] = []
+    for at, time in enumerate(picture.times):
+        around = [abs(time - other) * 0.9 for other in picture.times[max(0, at - 1) : at + 2] if other != time] if at in lone else []
+        step = min([half, *around])
+        found += [(at, time - step), (at, time), (at, time + step)] if at in lone else [(at, time)]
+
+    def each(values: list[float | None]) -> list[float | None]:
+        return [values[at] for at, _ in found]
+
+    return picture._replace(
+        times=[time for _, time in found], bands=[band._replace(values=each(band.values)) for band in picture.bands],
+        total=each(picture.total), available=each(picture.available), swap_used=each(picture.swap_used), psi_some=each(picture.psi_some),
+        psi_full=each(picture.psi_full)) if lone else picture
 
 
 def limits(picture: Picture) -> tuple[float, float]:
@@ -164,8 +184,9 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
     if picture.cone is not None:
         found = picture.cone
         until = f"gone in {duration(found.middle - found.start)}"
-        latest = duration(found.high - found.start) if found.high is not None else "open"
-        spread = f"\n({duration(max(0, found.low - found.start))} to {latest})"
+        low_s = max(0.0, found.low - found.start)
+        between = f"{duration(low_s)} to open" if found.high is None else durations(low_s, found.high - found.start)
+        spread = f"\n({between})" if " to " in between else ""
         text = axis.text(limits(picture)[1] / 86400, _total(picture) * 0.03, until + spread, fontsize=points, fontweight="bold",
                          linespacing=1.3, ha="right", va="bottom", zorder=8, color=INK,
                          bbox={"facecolor": "white", "edgecolor": "none", "pad": 2, "alpha": 0.8})

@@ -80,7 +80,7 @@ def stack(frames: Sequence[Frame | None], page: int, culprit: str | None) -> lis
         return []
     totals = [frame.row["total"] * 1024.0 for frame in frames if frame is not None]
     chosen = _chosen(known, max(totals, default=1.0), culprit)
-    order = sorted(chosen, key=lambda key: (_place(key, culprit), -max(column.get(key, 0.0) for column in known)))
+    order = sorted(chosen, key=lambda key: (_place(key, culprit), -max(column.get(key, 0.0) for column in known), key))
     bands = [Band(key, words(key), [column.get(key, 0.0) if column is not None else None for column in columns], key == culprit)
              for key in order]
     rest: list[float | None] = []

@@ -17,7 +17,7 @@ from memtriage.record import NamedTuple
 from memtriage.recording import Recording, Sample, Unreadable, layout, payload
 from memtriage.recording.payload import Content, Process, Source
 from memtriage.recording.scan import Entry
-from memtriage.replay import kills
+from memtriage.replay import kills, moments
 from memtriage.report import oomtext
 from memtriage.report.private import Private
 
@@ -94,7 +94,7 @@ def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rul
     first: tuple[Content, float] | None = None
     last: tuple[Content, float] | None = None
     with _opened(path) as recording:
-        entries = span.of(recording.entries)
+        entries = moments.straight(span.of(recording.entries))
         if recording.entries and not entries:
             raise LookupError(f"{path}: no sample between these times")
         log = kills.Log(recording, entries)

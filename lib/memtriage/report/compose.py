@@ -34,7 +34,7 @@ def picture(history: History, host: str = "", title: str | None = None, moments:
         clean(host or history.host, 64), title or found.title, found.lines, times, layers, _kib(frames, "total"), _kib(frames, "available"),
         [None if frame is None or "swap_total" not in frame.row or "swap_free" not in frame.row
          else max(0.0, (frame.row["swap_total"] - frame.row["swap_free"]) * 1024.0) for frame in frames],
-        some, full, marks, found.cone, shown, _notes(history, frames))
+        some, full, marks, found.cone, shown, _notes(history, frames), found.growth, found.grew)
 
 
 def _line(frames: Sequence[Frame], gaps: Sequence[Gap]) -> list[Frame | Gap]:

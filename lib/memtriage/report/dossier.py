@@ -214,7 +214,7 @@ def _excluded(case: Case, found: Suspect) -> Iterator[str]:
             own = " (the suspect is in it)" if found.key and name in _around(case, found) else ""
             yield f"  {word}: {size(line.sizes[0])} to {size(line.sizes[-1])}, {_verdict(line, growth)}{own}"
     groups = {key for point in points for key in point.sample.values if key.startswith("g.")}
-    largest = sorted(groups, key=lambda key: -(suspect.size(points[-1], key, page) or 0.0))[:5]
+    largest = sorted(groups, key=lambda key: (-(suspect.size(points[-1], key, page) or 0.0), key))[:5]
     for key in largest:
         line = suspect.series(points, key, page)
         if key == found.key or not line.sizes[-1]:

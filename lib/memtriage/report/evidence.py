@@ -61,6 +61,7 @@ def build(case: Case, private: Private, recording: str | None, span: Span = WHOL
         items.append(Item("series.csv", f"the history as numbers: {len(case.points)} moments, bytes", _series(case, found)))
     for folder, content in (("first", case.first), ("last", case.last)):
         if folder == "first" and content is case.last:
+            lacking.append(("first/", "the live host is read once: give a recording" if case.live else "the last boot has one sample only"))
             continue
         for name in RAW:
             source = content.sources.get(name)

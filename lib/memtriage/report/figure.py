@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
+import warnings
 from typing import Any
 
 import matplotlib
@@ -29,13 +30,17 @@ MUTED = ("#7f93a6", "#c3ced8", "#9aabba", "#d8e0e7", "#8a9dae", "#b3c0cc")
 """Of programs and the kernel, from the bottom; two that touch differ in lightness."""
 KNOWN = {"p.free": "#f7f9fa", "p.page_cache": "#e6edf2", "p.shmem": "#aebfce", "p.unaccounted": UNKNOWN, "rest": "#dfe4e8"}
 INK, LINE = "#1d2733", "#0b2a4a"
+ROW, ROWS = 0.3, 4
+"""Inches of a row of names below the picture, and so many at most."""
 LARGE, MIDDLE, SMALL = 21.0, 17.0, 15.0
 """Points: title, labels, ticks and small print."""
 
 
 def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
     """``kind`` is ``png`` or ``svg``; ``width`` in pixels."""
-    with matplotlib.rc_context():
+    picture = picture._replace(title="".join(letter if letter.isprintable() else "?" for letter in picture.title))
+    with matplotlib.rc_context(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a letter that the font lacks: it is seen
         matplotlib.rcdefaults()
         matplotlib.rcParams.update({"font.family": "DejaVu Sans", "svg.hashsalt": "memtriage", "hatch.linewidth": 0.7,
                                     "path.simplify": False, "axes.edgecolor": INK, "text.color": INK, "xtick.color": INK,
@@ -52,17 +57,19 @@ def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
         return re.sub(rb"<!DOCTYPE[^>]*>\n?", b"", out.getvalue(), count=1)
 
 
-def draw(figure: Any, picture: Picture) -> None:
-    """The stack and, on the same time axis below it, pressure and swap where there is something to be seen."""
+def draw(figure: Any, picture: Picture, rows: int = 1) -> None:
+    """The stack and, on the same time axis below it, pressure and swap where there is something to be seen. At the bottom are ``rows`` for
+    names of bands that are too thin for one, more if need be."""
+    picture = axes.widened(picture)
     below = [(name, series) for name, series in (("psi", picture.psi_some), ("swap", picture.swap_used))
              if any(value for value in series if value)]
-    title = labels.wrapped(figure, picture.title or " ", LARGE, INCHES[0] - 0.5, True)[:2]
+    words = picture.title.replace("$", r"\$")  # no formula
+    title = labels.wrapped(figure, words or " ", LARGE, INCHES[0] - 0.5, True)[:2]
     marks = axes.merged(picture.marks, axes.limits(picture))
     lanes = labels.lanes(figure, marks, axes.limits(picture), SMALL) if marks else []
     top = 0.4 * len(title) + 0.42 + 0.3 * (1 + max((lane.row for lane in lanes if lane is not None), default=-1)) + 0.12
-    unnamed_rows = 0.62
     heights = [1.0] + [0.17] * len(below)
-    bottom = 0.55 + unnamed_rows
+    bottom = 0.87 + ROW * rows
     grid = figure.add_gridspec(len(heights), 1, height_ratios=heights, hspace=0.12, left=0.095, right=0.985,
                                top=1 - top / INCHES[1], bottom=bottom / INCHES[1])
     main = figure.add_subplot(grid[0])
@@ -80,7 +87,9 @@ def draw(figure: Any, picture: Picture) -> None:
     axes.marks([main, *others], marks, lanes, SMALL)
     boxes, walls = axes.said(main, picture, marks, SMALL)
     left = labels.bands(main, picture, colours, boxes, walls, MIDDLE, CULPRIT)
-    _legend(figure, left, colours)
+    if not _legend(figure, left, colours, rows) and rows < ROWS:
+        figure.clear()
+        draw(figure, picture, rows + 1)
 
 
 def _title(figure: Any, picture: Picture, lines: list[str]) -> None:
@@ -122,16 +131,19 @@ def _over(floor: list[float], band: Band) -> list[float]:
     return [below + value if value is not None else math.nan for below, value in zip(floor, band.values)]
 
 
-def _legend(figure: Any, left: list[Band], colours: dict[str, tuple[str, str]]) -> None:
-    """Bands that have no room for their name, in a row below."""
-    if not left:
-        return
-    handles = [Patch(facecolor=colours[band.key][0], hatch=colours[band.key][1] or None, edgecolor="#8795a3", linewidth=0.6,
-                     label=band.words) for band in left[:6]]
-    while handles:
-        found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.028), ncol=len(handles), fontsize=SMALL - 1,
-                              frameon=False, handlelength=1.1, handletextpad=0.4, columnspacing=1.0, borderaxespad=0.2)
-        if found.get_window_extent(figure.canvas.get_renderer()).width <= figure.bbox.width * 0.985 or len(handles) == 1:
-            return
-        found.remove()
-        handles.pop()
+def _legend(figure: Any, left: list[Band], colours: dict[str, tuple[str, str]], rows: int) -> bool:
+    """Bands that have no room for their name, in rows below; whether all of them have found a place."""
+    waiting = [Patch(facecolor=colours[band.key][0], hatch=colours[band.key][1] or None, edgecolor="#8795a3", linewidth=0.6,
+                     label=band.words) for band in left]
+    for row in range(rows):
+        handles = waiting[:6]
+        while handles:
+            found = figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.012, 0.028 + ROW * (rows - 1 - row) / INCHES[1]),
+                                  ncol=len(handles), fontsize=SMALL - 1, frameon=False, handlelength=1.1, handletextpad=0.4,
+                                  columnspacing=1.0, borderaxespad=0.2)
+            if found.get_window_extent(figure.canvas.get_renderer()).width <= figure.bbox.width * 0.985 or len(handles) == 1:
+                break
+            found.remove()
+            handles.pop()
+        waiting = waiting[len(handles) :]
+    return not waiting

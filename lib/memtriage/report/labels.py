@@ -77,8 +77,8 @@ def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxe
         lower, upper = edges[band.key]
         lines = [band.words]
         if band.culprit:
-            growth = picture.title[len(band.words):].strip() if picture.title.startswith(band.words) else ""
-            lines = [band.words, growth] if growth else [band.words]
+            lower, upper = _of_its_boot(picture, lower), _of_its_boot(picture, upper)
+            lines = [band.words, picture.growth] if picture.growth else [band.words]
         look = colours[band.key][0]
         if not (_name(axis, picture, lines, lower, upper, boxes, walls, points, band, look)
                 or _name(axis, picture, lines, lower, upper, boxes, [], points, band, look)):
@@ -87,6 +87,16 @@ def bands(axis: Any, picture: Picture, colours: dict[str, tuple[str, str]], boxe
             else:
                 left.append(band)
     return [band for band in picture.bands if band in left]
+
+
+def _of_its_boot(picture: Picture, edge: list[float]) -> list[float]:
+    """An edge as far as it is of the boot in which the culprit grew as it says: before or after that it grew by something else."""
+    if picture.grew is None:
+        return edge
+    boots = [mark.at for mark in picture.marks if mark.kind == "boot"]
+    start = max((at for at in boots if at <= picture.grew[1]), default=-math.inf)
+    end = min((at for at in boots if at > picture.grew[1]), default=math.inf)
+    return [value if start <= at < end else math.nan for at, value in zip(picture.times, edge)]
 
 
 def _edges(axis: Any, picture: Picture) -> dict[str, tuple[list[float], list[float]]]:

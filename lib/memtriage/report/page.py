@@ -137,11 +137,11 @@ def _data(picture: Picture) -> dict[str, object]:
     return {
         "times": [round(at, 3) for at in picture.times],
         "bands": [{"words": _plain(band.words), "values": whole(band.values), "culprit": band.culprit, "colour": colour,
-                   "growth": growth(band, picture) if band.culprit else ""}
+                   "growth": picture.growth or growth(band, picture) if band.culprit else ""}
                   for band, colour in zip(picture.bands, _colours(picture.bands))],
         **{name: (hundredths if name in PERCENT else whole)(getattr(picture, name)) for name, _ in _lines(picture)},
         "marks": [[round(mark.at, 3), mark.kind, _plain(mark.words)] for mark in _sorted(picture.marks)],
-        "cone": None if picture.cone is None else picture.cone._asdict(),
+        "cone": None if picture.cone is None else picture.cone._asdict(), "grew": picture.grew,
         "moments": [[moment.index, [number(sentence) for sentence in moment.verdict],
                      [[number(row.words), round(row.size), int(row.culprit)] for row in moment.rows]] for moment in picture.moments],
         "words": list(words), "culprit": CULPRIT,

@@ -81,3 +81,7 @@ class Picture(NamedTuple):
     moments: list[Moment]
     notes: list[str]
     """What is missing and why: a denied source, samples lost."""
+    growth: str = ""
+    """Of the culprit, as the verdict has it: ``+1.93 GiB in 20.3 h``."""
+    grew: tuple[float, float] | None = None
+    """When that was: there it is written. ``None``: anywhere."""

@@ -122,7 +122,7 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     frames, events, notes = _kills(path, skimmed, frames, times, base)
     notes += _notes(skimmed, span, many)
     shown = [(place, gap) for place, gap in frames.items()]
-    events += [Event(times[place - base], "boot", "reboot" if booted else "recorder started")
+    events += [Event(times[place - base], "boot", "reboot") if booted else Event(times[place - base], "recorder", "recorder started")
                for place, booted in _starts(skimmed, span, frames)]
     history = History(_host(path), _page(path, skimmed, chosen), [frame for _, frame in shown],
                       [gap for _, gap in gaps], sorted(events), notes)

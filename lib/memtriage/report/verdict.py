@@ -41,16 +41,22 @@ class Verdict(NamedTuple):
     cone: Cone | None
     alarm: float | None
     """When the engine first proves the trend and the end is near enough for an alarm."""
+    growth: str = ""
+    """By how much it grew in what time, as in the title."""
+    grew: tuple[float, float] | None = None
+    """First and last moment of that time."""
 
 
 def judge(history: History, asked: Asked = USUAL) -> Verdict:
-    """The end decides if something grows there. Else, in hindsight, the last kill by the OOM killer, or the moment of least memory."""
+    """The end decides if something grows there and nobody was killed lately. Else, in hindsight, the last kill by the OOM killer, or the
+    moment of least memory."""
     frames = list(history.frames)
     end = len(frames) - 1
     kills = [event for event in history.events if event.kind == "oom"]
     least = min(range(len(frames)), key=lambda place: frames[place].row["available"] / max(1, frames[place].row["total"]))
     found = outlook(history, end, asked)
-    if found.causes and not kills:
+    lately = max(frames[_boot_start(frames, end)].time, frames[end].time - asked.window)
+    if found.causes and not any(event.at >= lately for event in kills):
         return _proven(history, end, found, "now", asked)
     places = [place for event in kills[::-1][:3] if (place := _before(frames, event)) is not None]
     short = frames[least].row["available"] < SHORT * frames[least].row["total"]
@@ -61,9 +67,10 @@ def judge(history: History, asked: Asked = USUAL) -> Verdict:
                 return _proven(history, place, then, why, asked)
         grown = _grown(history, place)
         if grown is not None:
-            key, change, span = grown
-            title = f"{words(key)} {signed(change)} in {duration(span)}"
-            return Verdict(key, title, [f"It grew most {why}; that it grows steadily is not proven."], None, None)
+            key, change, since = grown
+            growth = f"{signed(change)} in {duration(frames[place].time - since)}"
+            said = f"It grew most {why}; that it grows steadily is not proven."
+            return Verdict(key, f"{words(key)} {growth}", [said], None, None, growth, (since, frames[place].time))
     if found.causes:
         return _proven(history, end, found, "now", asked)
     return _largest(history, end, short)
@@ -116,7 +123,7 @@ def _proven(history: History, place: int, found: exhaustion.Outlook, why: str, a
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
     start = next((at for at, time in enumerate(past.times) if time >= past.times[-1] - cause.span - 1), 0)
     before, now = (past.size(cause.key, row) or 0.0 for row in (past.rows[start], past.rows[-1]))
-    title = f"{words(cause.key)} {signed(now - before)} in {duration(past.times[-1] - past.times[start])}"
+    growth = f"{signed(now - before)} in {duration(past.times[-1] - past.times[start])}"
     lines = []
     cone = None
     if why == "now":
@@ -129,7 +136,8 @@ def _proven(history: History, place: int, found: exhaustion.Outlook, why: str, a
     else:
         lines.append(f"Judged {why}: {size(frame.row['available'] * 1024.0)} of {size(frame.row['total'] * 1024.0)} were available.")
     lines += diagnosis.growth_lines(found, frame.row, [])[:3]
-    return Verdict(cause.key, title, lines, cone, _alarm(history, place, cause.key, asked))
+    return Verdict(cause.key, f"{words(cause.key)} {growth}", lines, cone, _alarm(history, place, cause.key, asked), growth,
+                   (rows[start].time, rows[-1].time))
 
 
 def _alarm(history: History, last: int, key: str, asked: Asked) -> float | None:
@@ -157,7 +165,7 @@ def _alarming(history: History, place: int, key: str, asked: Asked) -> bool:
 
 
 def _grown(history: History, place: int) -> tuple[str, float, float] | None:
-    """What grew most since most was available, whether steadily or not; nothing where all of it is small."""
+    """What grew most since most was available, whether steadily or not, by how much and since when; nothing where all of it is small."""
     frames = history.frames
     first = _boot_start(frames, place)
     start = max(range(first, place + 1), key=lambda at: frames[at].row["available"])
@@ -175,7 +183,7 @@ def _grown(history: History, place: int) -> tuple[str, float, float] | None:
             best = key, grown
     if best is None or best[1] < 0.1 * now.row["total"] * 1024:
         return None
-    return best[0], best[1], now.time - before.time
+    return best[0], best[1], before.time
 
 
 def _largest(history: History, place: int, short: bool) -> Verdict:

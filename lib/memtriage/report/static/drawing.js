@@ -196,7 +196,7 @@ function drawCone(chart, cone) {
     pen.strokeStyle = INK;
     pen.stroke();
     const [low, high] = [cone.low, cone.high].map((at) => at !== null && clock(at, cone.middle));
-    const range = high ? `between ${low} and ${high}` : `${low} at the earliest`;
+    const range = low === high ? "" : high ? `between ${low} and ${high}` : `${low} at the earliest`;
     const words = [`Gone about ${clock(cone.middle, cone.start)}`, ...(box.width < NARROW ? [] : [range])];
     if (x < box.right) {
       drawLabel(pen, box, box.right, box.top, words, INK);
@@ -228,8 +228,11 @@ function roomFor(wide, { top, bottom }, first, last, times, box) {
   return best;
 }
 
-/** Names each layer in its longest stretch, if there is room, and the culprit, with its growth, where it is largest. */
-function drawNames(chart, bands, layers, colour) {
+/**
+ * Names each layer in its longest stretch, if there is room, and the culprit, with its growth, where it is largest in the time
+ * it grew in; if that is not seen, where it is largest.
+ */
+function drawNames(chart, bands, layers, colour, grew) {
   const times = chart.data[0];
   const [first, last] = chart.series[0].idxs;
   const longest = (values) => stretches(values, first, last).map(([start, stop]) => [start, stop - 1])
@@ -245,7 +248,9 @@ function drawNames(chart, bands, layers, colour) {
     });
     bands.forEach((band, place) => {
       const { top, bottom } = layers[place];
-      const known = times.map((at, index) => index).filter((index) => index >= first && index <= last && !unknown(top, index));
+      const seen = times.map((at, index) => index).filter((index) => index >= first && index <= last && !unknown(top, index));
+      const growing = seen.filter((index) => grew && times[index] >= grew[0] && times[index] <= grew[1]);
+      const known = growing.length ? growing : seen;
       if (band.culprit && known.length) {
         const largest = known.reduce((best, index) => (band.values[index] >= band.values[best] ? index : best));
         const [x, y] = [box.x(times[largest]), box.y((top[largest] + bottom[largest]) / 2)];

@@ -184,7 +184,7 @@ function addCharts() {
     stroke: "#fff", width: 1, fill: band.colour, paths: areaOf(layers[place], peaks), points: { show: false } }));
   addChart("Memory", memoryHeight, stack(), [...areas, ...drawn(line("total", { width: 2.5 }), line("available", { width: 2, dash: [8, 4] }))],
     SIZES, (_, min, max) => [0, 1.03 * max || 1024 ** 3], [
-      (self) => drawNames(self, bands, layers, picture.culprit),
+      (self) => drawNames(self, bands, layers, picture.culprit, picture.grew),
       (self) => cone && !hidden.has("available") && drawCone(self, cone),
     ]);
   const pressure = drawn(line("psi_some", { stroke: "#7d8791", fill: "rgba(125, 135, 145, .2)" }), line("psi_full", { width: 2 }));

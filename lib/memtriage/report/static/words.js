@@ -30,5 +30,5 @@ function timeLabels(chart, splits, axis, space, step) {
   });
 }
 
-/** For an axis of sizes, which has round ones only. */
-const sizeLabels = (chart, splits) => splits.map((value) => (value ? size(value).replace(/\.?0+ |(\.\d*[1-9])0* /, "$1 ") : "0"));
+/** For an axis of sizes, which has round ones only: without the noughts behind the point, and the point. */
+const sizeLabels = (chart, splits) => splits.map((value) => (value ? size(value).replace(/\.0+ |(\.\d*[1-9])0+ /, "$1 ") : "0"));
