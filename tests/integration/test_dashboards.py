@@ -70,6 +70,7 @@ def test_the_dashboard_is_laid_out_as_grafana_documents_it(kind: str) -> None:
         assert where["x"] + where["w"] <= 24 and panel["type"] == "timeseries" and panel["title"]
         places.add((where["x"], where["y"]))
         assert panel["datasource"] == {"type": kind, "uid": "${DS_ICINGA2}"}
+        assert None not in panel["fieldConfig"]["defaults"].values()
         assert [target["refId"] for target in panel["targets"]] == list("ABCDEF"[: len(panel["targets"])])
     assert len(places) == len({panel["id"] for panel in found["panels"]}) == len(found["panels"]) == len(dashboards.PANELS)
     assert found["__inputs"][0]["pluginId"] == kind

@@ -89,7 +89,7 @@ def grafana(wanted: Wanted, kind: str) -> dict[str, Any]:
             # No bucket shorter than the time between two checks: values with nothing between them would be points of no line.
             "interval": f"{every}s",
             "gridPos": {"h": 8, "w": 12, "x": 12 * (place % 2), "y": 8 * (place // 2)},
-            "fieldConfig": {"overrides": [], "defaults": {"unit": panel.unit, "min": 0 if panel.stacked else None, "custom": {
+            "fieldConfig": {"overrides": [], "defaults": {"unit": panel.unit, **({"min": 0} if panel.stacked else {}), "custom": {
                 "drawStyle": "line", "lineWidth": 1, "fillOpacity": 60 if panel.stacked else 0, "showPoints": "auto",
                 "spanNulls": SPANNED * every * 1000,
                 "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"}}}},
