@@ -76,6 +76,20 @@ def test_two_builds_are_the_same_bytes(deb: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == deb.read_bytes()
 
 
+def test_every_licence_in_it_is_named(deb: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], timeout=60, check=True)
+    said = (tmp_path / "usr/share/doc/memtriage/copyright").read_text()
+    library = tmp_path / "usr/lib/python3/dist-packages"
+    others = sorted(library.rglob("*-LICENSE.txt"))
+    assert others
+    for path in others:
+        for paragraph in path.read_text().strip().split("\n\n"):
+            words = paragraph.replace("Copyright (c) ", "Copyright: ").replace("The MIT License (MIT)", "License: Expat")
+            assert " ".join(words.split()) in " ".join(said.split()), (path, paragraph)
+    stanza = said.partition("Files: lib/memtriage/report/static/uPlot*")[2]
+    assert stanza and said.index("Files: *") < said.index("Files: lib/"), "the last that fits a file counts"
+
+
 def test_lintian_finds_nothing(deb: Path) -> None:
     line = ["lintian", "--allow-root", "--pedantic", "--display-info", deb]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
@@ -243,6 +257,8 @@ def test_man_renders_each_page(host: Host, page: str) -> None:
     assert f"{page} - " in " ".join(text.split())
     for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"):
         assert f"\n{heading}\n" in text, heading
+    synopsis = text.partition("\nSYNOPSIS\n")[2].split()
+    assert synopsis[: 1 + ("-" in page)] == page.split("-"), "what is typed"
     if page in CHECKS:
         flags = re.findall(r"--[a-z-]+", host.run(f"{PLUGINS}/{page}", "--help").out)
         assert flags and all(flag in text for flag in flags if flag not in ("--help",))

@@ -65,7 +65,7 @@ def query(rpm: Path, *words: str) -> list[str]:
 
 
 def test_name_version_and_architecture(rpm: Path) -> None:
-    assert query(rpm, "--qf", "%{NAME} %{VERSION} %{ARCH} %{LICENSE}\n") == [f"memtriage {memtriage.__version__} noarch Apache-2.0"]
+    assert query(rpm, "--qf", "%{NAME} %{VERSION} %{ARCH} %{LICENSE}\n") == [f"memtriage {memtriage.__version__} noarch Apache-2.0 AND MIT"]
 
 
 def test_it_requires_what_el_9_and_epel_have(rpm: Path) -> None:
