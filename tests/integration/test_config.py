@@ -121,6 +121,12 @@ def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
             argument = known["arguments"][option.flags[-1]]
             assert argument == {"description": table.described(option),
                                 "value" if option.metavar else "set_if": f"${check.short}_{option.name}$"}
+    said = {check: {name: argument["description"] for name, argument in commands["memtriage-" + check]["arguments"].items()}
+            for check in ("slab-growth", "proc-count")}
+    assert said["slab-growth"]["--cache"] == "Only caches whose name matches [REGEX]"
+    assert said["slab-growth"]["--window"].endswith(" takes a quarter of it at least (default: 4h) [SECONDS]")
+    assert said["slab-growth"]["--warning"] == "WARNING where growth per hour of a suspect cache (bytes) is outside RANGE"
+    assert said["proc-count"]["--no-kthreads"] == "Leave kernel threads out"
     services = icinga.objects("Service")
     names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd", "processes cron"}
     assert {name for name in services if name.startswith("hub!")} == {f"hub!{name}" for name in names}

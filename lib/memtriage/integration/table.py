@@ -170,9 +170,10 @@ def variables(line: Line) -> dict[str, str | bool]:
 
 
 def described(option: Option) -> str:
-    """The help of an option with its default, as engines show it."""
+    """The help of an option with its default and the kind of its value, as engines show it."""
     text = option.about[:1].upper() + option.about[1:]
-    return text + (f" (default: {option.default})" if option.default is not None else "")
+    kind = f" [{option.metavar}]" if option.metavar and option.metavar not in option.about else ""
+    return text + (f" (default: {option.default})" if option.default is not None else "") + kind
 
 
 def span(seconds: int) -> str:
