@@ -232,6 +232,22 @@ def test_the_examples_go_with_the_commands(host: Host) -> None:
     assert done.code == 0, done
 
 
+def test_what_the_command_writes_goes_beside_the_package_as_the_docs_say(deb: Path) -> None:
+    with Host() as host:
+        if host.run("which", "nagios4", "icinga2").code:
+            pytest.skip("needs nagios4-core and icinga2")
+        host.do("dpkg", "--install", host.bring(deb))
+        host.path("/etc/nagios4/conf.d/hub.cfg").write_text(
+            "define host {\n use linux-server\n host_name hub\n address 127.0.0.1\n hostgroups +memtriage\n contacts nagiosadmin\n}\n")
+        host.do("memtriage", "config", "nagios", "-o", "/etc/nagios-plugins/config/memtriage.cfg")
+        said = host.do("nagios4", "-v", "/etc/nagios4/nagios.cfg")
+        assert re.search(r"Total Warnings: +0\nTotal Errors: +0\n", said), said
+        host.do("memtriage", "config", "icinga2", "-o", "/etc/icinga2/conf.d/")
+        assert "re-defined" in host.run("icinga2", "daemon", "--validate").out
+        host.path("/etc/icinga2/conf.d/memtriage-commands.conf").unlink()
+        assert "critical/" not in host.do("icinga2", "daemon", "--validate")
+
+
 def test_the_unit_and_the_folder_rule(host: Host) -> None:
     unit = host.path("/lib/systemd/system/memtriage-record.service").read_text()
     assert "ExecStart=/usr/bin/memtriage record " in unit and "/usr/local" not in unit
