@@ -192,6 +192,10 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
                 assert allowed(*form) is (line.check.name in table.SUDO), form
                 ran += 1
         assert ran == 3 * len(wanted.lines)
+        # Icinga 2 passes long names in their order, and a switch once.
+        assert allowed(str(plugins / "check_free_mem"), "--verbose", "--warning", "15%:")
+        assert allowed(str(plugins / "check_oom_kill"), "--log", HOSTILE)
+        assert not allowed(str(plugins / "check_free_mem"), "--warning", "15%:")
         assert not allowed(str(plugins / "check_slab_growth"), "--state-dir", "/etc")
         assert not allowed(str(plugins / "check_slab_growth"), "-t", "8", "--state-dir", "/etc")
         assert not allowed(str(plugins / "check_free_mem")), "its own line was replaced by one with options"
