@@ -9,7 +9,7 @@ from memtriage.integration.icinga2 import command_name
 from memtriage.integration.table import PACES, Check, Wanted, made_by
 
 SPANNED = 3
-"""Checks that may be missing, or late, before a line is drawn as broken."""
+"""Values so many times apart as two checks should be are not joined any more: one check may be missing."""
 TITLE = "memtriage: what is eating this host's memory"
 
 
