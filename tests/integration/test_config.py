@@ -73,11 +73,23 @@ def test_what_cannot_be_defined_is_refused(words: list[str], said: str) -> None:
     assert config("nrpe", *words, code=1) == f"memtriage config: {said}\n"
 
 
+@pytest.mark.parametrize("target", cli_config.TARGETS)
+def test_without_any_check_there_is_nothing_to_define(target: str) -> None:
+    for none in ("none", ",", ""):
+        assert config(target, "--checks", none, code=1) == "memtriage config: --checks leaves no check to be defined\n"
+
+
 @pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"],
                                    ["nagios", "--user", "a b"],
                                    ["systemd", "--prefix", "/a\nb"], ["nagios", "--local", "a;b"]])
 def test_usage_errors_leave_with_2(words: list[str]) -> None:
     assert "usage: memtriage config" in config(*words, code=2)
+
+
+def test_nothing_depends_on_nrpe_where_there_is_no_service() -> None:
+    text = config("nagios", "--checks", "check_proc_count")
+    assert "servicedependency" not in text and not re.search(r" $", text, re.MULTILINE)
+    assert "dependent_service_description  httpd\n" in config("nagios", "--checks", "check_proc_count", "--add", HARMLESS)
 
 
 def test_nrpe_lines_are_what_the_docs_say() -> None:

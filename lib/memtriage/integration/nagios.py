@@ -72,6 +72,7 @@ def render(wanted: Wanted) -> dict[str, str]:
         options = " " + quoted(list(line.words)) if line.words else ""
         text.append(define("command", command_name=command_name(line), command_line=f"{sudo}{folder}/{line.check.name}{options}"))
     services = [_service(line, wanted) for line in wanted.remote()]
+    dependent = [",".join(service_name(line) for line in wanted.remote())] if services else []
     passive = _passive(wanted) if wanted.passive else []
     if wanted.local is not None:
         return {"memtriage-nagios.cfg": "\n\n".join([*text, *services, *passive]) + "\n"}
@@ -87,9 +88,8 @@ def render(wanted: Wanted) -> dict[str, str]:
         "# One message instead of one for each service where the daemon itself is gone.\n" + define(
             "service", use=wanted.template, hostgroup_name=GROUP, service_description="NRPE", check_command="memtriage_nrpe_alive",
             check_interval="1", retry_interval="0.5", max_check_attempts=2),
-        define("servicedependency", hostgroup_name=GROUP, service_description="NRPE",
-               dependent_service_description=",".join(service_name(line) for line in wanted.remote()),
-               execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c"),
+        *(define("servicedependency", hostgroup_name=GROUP, service_description="NRPE", dependent_service_description=names,
+                 execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c") for names in dependent),
         *passive,
     ]
     return {"memtriage-nagios.cfg": "\n\n".join(text) + "\n"}
