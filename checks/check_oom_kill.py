@@ -39,7 +39,7 @@ except BaseException as error:  # Python would leave with 1, which is WARNING
 
 NAME = "OOM_KILL"
 OPTIONS = options.complete((
-    *options.pair("", "kills since the last run, and for --hold after", threshold.COUNT, "0", "0"),
+    *options.pair("", "the number of kills since the last run, and for --hold after,", threshold.COUNT, "0", "0"),
     options.Option(("--cgroup",), "only kills in this cgroup and below, e.g. /system.slice", "PATH", None, options.path),
     options.Option(("--log",), "read names from this file (default: /dev/kmsg)", "FILE", None, options.path),
     options.Option(("--hold",), "how long a kill keeps alarming", "SECONDS", "1h", options.seconds),

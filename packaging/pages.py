@@ -37,6 +37,8 @@ def _roff(text: str) -> str:
 def page(parser: Any, version: str, epoch: int, more: str, others: list[str]) -> str:
     """One manual page in section 1. ``epoch`` in seconds is its date; ``more`` roff of further sections; ``others`` the SEE ALSO."""
     text = str(Manpage(parser))
+    # The page's name is one word, the command is two.
+    text = re.sub(r"(\.SH SYNOPSIS\n[^\n]*?\bmemtriage)\\?-", r"\1 ", text, count=1)
     name = _roff(parser.prog)
     day = time.strftime("%Y\\-%m\\-%d", time.gmtime(epoch))
     title = f'.TH {name.upper()} 1 "{day}" "memtriage {version}" "memtriage"'

@@ -122,7 +122,10 @@ class Stage:
         icinga = config("icinga2")
         self.write(f"{layout.icinga}/memtriage.conf", icinga["memtriage-commands.conf"])
         self.write(f"{examples}/memtriage-services.conf", icinga["memtriage-services.conf"])
-        for target in ("director", "grafana-influxdb", "grafana-graphite", "icingaweb2-graphite"):
+        # Only behind sudo the path is a fixed one, there that of the rule below; elsewhere it is the engine's own constant.
+        basket = config("director")["memtriage-basket.json"].replace("sudo -n /usr/lib/nagios/plugins/", f"sudo -n {layout.plugins}/")
+        self.write(f"{examples}/memtriage-basket.json", basket)
+        for target in ("grafana-influxdb", "grafana-graphite", "icingaweb2-graphite"):
             for name, text in config(target).items():
                 self.write(f"{examples}/{name}", text)
         rule, who = config("sudoers", "--plugin-dir", layout.plugins)["memtriage-sudoers"], "nagios ALL=(root)"

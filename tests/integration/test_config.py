@@ -73,11 +73,23 @@ def test_what_cannot_be_defined_is_refused(words: list[str], said: str) -> None:
     assert config("nrpe", *words, code=1) == f"memtriage config: {said}\n"
 
 
+@pytest.mark.parametrize("target", cli_config.TARGETS)
+def test_without_any_check_there_is_nothing_to_define(target: str) -> None:
+    for none in ("none", ",", ""):
+        assert config(target, "--checks", none, code=1) == "memtriage config: --checks leaves no check to be defined\n"
+
+
 @pytest.mark.parametrize("words", [["other"], ["nrpe", "--sudo", "check_load"], ["nrpe", "--plugin-dir", "here"],
                                    ["nagios", "--user", "a b"],
                                    ["systemd", "--prefix", "/a\nb"], ["nagios", "--local", "a;b"]])
 def test_usage_errors_leave_with_2(words: list[str]) -> None:
     assert "usage: memtriage config" in config(*words, code=2)
+
+
+def test_nothing_depends_on_nrpe_where_there_is_no_service() -> None:
+    text = config("nagios", "--checks", "check_proc_count")
+    assert "servicedependency" not in text and not re.search(r" $", text, re.MULTILINE)
+    assert "dependent_service_description  httpd\n" in config("nagios", "--checks", "check_proc_count", "--add", HARMLESS)
 
 
 def test_nrpe_lines_are_what_the_docs_say() -> None:
@@ -121,6 +133,12 @@ def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
             argument = known["arguments"][option.flags[-1]]
             assert argument == {"description": table.described(option),
                                 "value" if option.metavar else "set_if": f"${check.short}_{option.name}$"}
+    said = {check: {name: argument["description"] for name, argument in commands["memtriage-" + check]["arguments"].items()}
+            for check in ("slab-growth", "proc-count")}
+    assert said["slab-growth"]["--cache"] == "Only caches whose name matches [REGEX]"
+    assert said["slab-growth"]["--window"].endswith(" takes a quarter of it at least (default: 4h) [SECONDS]")
+    assert said["slab-growth"]["--warning"] == "WARNING where growth per hour of a suspect cache (bytes) is outside RANGE"
+    assert said["proc-count"]["--no-kthreads"] == "Leave kernel threads out"
     services = icinga.objects("Service")
     names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd", "processes cron"}
     assert {name for name in services if name.startswith("hub!")} == {f"hub!{name}" for name in names}
@@ -186,6 +204,10 @@ def test_sudo_allows_the_very_lines_and_no_other(tmp_path: Path) -> None:
                 assert allowed(*form) is (line.check.name in table.SUDO), form
                 ran += 1
         assert ran == 3 * len(wanted.lines)
+        # Icinga 2 passes long names in their order, and a switch once.
+        assert allowed(str(plugins / "check_free_mem"), "--verbose", "--warning", "15%:")
+        assert allowed(str(plugins / "check_oom_kill"), "--log", HOSTILE)
+        assert not allowed(str(plugins / "check_free_mem"), "--warning", "15%:")
         assert not allowed(str(plugins / "check_slab_growth"), "--state-dir", "/etc")
         assert not allowed(str(plugins / "check_slab_growth"), "-t", "8", "--state-dir", "/etc")
         assert not allowed(str(plugins / "check_free_mem")), "its own line was replaced by one with options"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from memtriage.integration import nrpe, table
+from memtriage.integration import nrpe, sudoers, table
 from tests.engines.nrpe import Nrpe
 from tests.engines.nrpe import programs as nrpe_programs
 from tests.integration.engines import Icinga, config, dumpers, nagios, own, running, wait_for
@@ -76,6 +76,14 @@ def test_icinga(public_path: Path) -> None:
     wanted = {by_long_names(line) for line in LINES if line.name != "check_proc_count"} | {cron}
     with running(*icinga.line, env=icinga.env, log=public_path / "log"):
         assert wait_for(seen, wanted, 90) == wanted, (public_path / "log").read_text()
+
+
+def test_sudo_allows_what_icinga_runs() -> None:
+    """By the arguments that a real one was seen to pass, above."""
+    for line in LINES:
+        if line.words:
+            name, *words = by_long_names(line)
+            assert f"/p/{name} {' '.join(map(sudoers.escaped, words))}" in sudoers.commands(line, table.Wanted([], [], "/p"))
 
 
 def test_sudo_runs_what_the_engines_run(public_path: Path) -> None:

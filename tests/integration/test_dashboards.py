@@ -53,7 +53,7 @@ def test_every_query_names_labels_that_exist(kind: str) -> None:
             assert names <= set(labels.LABELS[check[6:].upper()]), (panel["title"], names)
             units = {labels.LABELS[check[6:].upper()][name].unit for name in names}
             shown = panel["fieldConfig"]["defaults"]["unit"]
-            assert units == {{"bytes": "B", "Bps": "B", "percent": "%", "s": "s", "none": ""}[shown]}, panel["title"]
+            assert units == {{"bytes": "B", "binBps": "B", "percent": "%", "s": "s", "none": ""}[shown]}, panel["title"]
             seen.add(check)
     assert seen == set(table.CHECKS)
 
@@ -70,11 +70,35 @@ def test_the_dashboard_is_laid_out_as_grafana_documents_it(kind: str) -> None:
         assert where["x"] + where["w"] <= 24 and panel["type"] == "timeseries" and panel["title"]
         places.add((where["x"], where["y"]))
         assert panel["datasource"] == {"type": kind, "uid": "${DS_ICINGA2}"}
+        assert None not in panel["fieldConfig"]["defaults"].values()
         assert [target["refId"] for target in panel["targets"]] == list("ABCDEF"[: len(panel["targets"])])
     assert len(places) == len({panel["id"] for panel in found["panels"]}) == len(found["panels"]) == len(dashboards.PANELS)
     assert found["__inputs"][0]["pluginId"] == kind
     only = json.loads(config(f"grafana-{kind}", "--checks", "check_oom_kill"))
     assert [panel["title"] for panel in only["panels"]] == ["OOM kills that alarm"]
+
+
+SAMPLES = 30
+WIDTH = 700
+"""Pixels of half a screen: Grafana asks for about as many buckets."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("hours", [1, 6, 24, 7 * 24])
+def test_values_are_joined_to_lines_at_the_pace_of_the_checks(kind: str, hours: int) -> None:
+    """By Grafana's rule: two values in buckets with empty ones between them are joined where less than spanNulls (ms) lies between."""
+    for panel in dashboard(kind)["panels"]:
+        every = max(table.PACES[asked(kind, target)[0]].every for target in panel["targets"])
+        bucket = max(hours * 3600 / WIDTH, float(panel.get("interval", "0s").rstrip("s")))
+        if kind == "graphite":  # its buckets are the storage's, whatever is asked for
+            bucket = 10.0
+        look = panel["fieldConfig"]["defaults"]["custom"]
+        for lost in (0, 1, 3):  # a check that was not run breaks no line
+            filled = sorted({int(number * (every + 0.4) // bucket) for number in range(SAMPLES)
+                             if not SAMPLES // 2 <= number < SAMPLES // 2 + lost})
+            apart = max(after - before for before, after in zip(filled, filled[1:]))
+            joined = apart == 1 or apart * bucket * 1000 < look["spanNulls"]
+            assert joined == (lost < 3 or bucket > 3 * every), (panel["title"], lost)
 
 
 class Written(NamedTuple):
@@ -190,12 +214,26 @@ def test_influxdb_answers_every_query_with_every_label(written: Written) -> None
     assert [row[1] for row in hosts] == ["hub"]
     for panel in found["panels"]:
         for target in panel["targets"]:
-            words = target["query"].replace("$host", "hub").replace("$timeFilter", "time > now() - 10m").replace("$__interval", "10s")
+            words = target["query"].replace("${host:regex}", "hub").replace("$timeFilter", "time > now() - 10m")
+            words = words.replace("$__interval", "10s")
             series = ask(written, words)
             assert {item["tags"]["metric"] for item in series} == filled(asked("influxdb", target)[1]), panel["title"]
             assert all(any(row[1] is not None for row in item["values"]) for item in series)
             if "$tag_service" in target["alias"]:
                 assert {item["tags"]["service"] for item in series} == {"processes httpd"}
+
+
+@pytest.mark.engine
+@pytest.mark.slow
+def test_a_hosts_name_is_no_pattern(written: Written) -> None:
+    """Grafana's regex format escapes what stands for something else; without it h.b would be shown with what hub has."""
+    line = b"memtriage-oom-kill,hostname=h.b,service=x,metric=kills_hold value=4711"
+    with urllib.request.urlopen(urllib.request.Request(f"{written.influx}/write?db=icinga2", line), timeout=10) as answer:
+        assert answer.status == 204
+    panel, = (panel for panel in dashboard("influxdb")["panels"] if panel["title"] == "OOM kills that alarm")
+    words = panel["targets"][0]["query"].replace("$timeFilter", "time > now() - 10m").replace("$__interval", "1h")
+    series, = ask(written, words.replace("${host:regex}", "h\\.b"))
+    assert {row[1] for row in series["values"]} - {None} == {4711}
 
 
 RENDER = """

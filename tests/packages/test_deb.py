@@ -76,6 +76,20 @@ def test_two_builds_are_the_same_bytes(deb: Path, tmp_path: Path) -> None:
     assert again.read_bytes() == deb.read_bytes()
 
 
+def test_every_licence_in_it_is_named(deb: Path, tmp_path: Path) -> None:
+    subprocess.run(["dpkg-deb", "--extract", deb, tmp_path], timeout=60, check=True)
+    said = (tmp_path / "usr/share/doc/memtriage/copyright").read_text()
+    library = tmp_path / "usr/lib/python3/dist-packages"
+    others = sorted(library.rglob("*-LICENSE.txt"))
+    assert others
+    for path in others:
+        for paragraph in path.read_text().strip().split("\n\n"):
+            words = paragraph.replace("Copyright (c) ", "Copyright: ").replace("The MIT License (MIT)", "License: Expat")
+            assert " ".join(words.split()) in " ".join(said.split()), (path, paragraph)
+    stanza = said.partition("Files: lib/memtriage/report/static/uPlot*")[2]
+    assert stanza and said.index("Files: *") < said.index("Files: lib/"), "the last that fits a file counts"
+
+
 def test_lintian_finds_nothing(deb: Path) -> None:
     line = ["lintian", "--allow-root", "--pedantic", "--display-info", deb]
     done = subprocess.run(line, capture_output=True, text=True, timeout=120, check=False)
@@ -218,6 +232,22 @@ def test_the_examples_go_with_the_commands(host: Host) -> None:
     assert done.code == 0, done
 
 
+def test_what_the_command_writes_goes_beside_the_package_as_the_docs_say(deb: Path) -> None:
+    with Host() as host:
+        if host.run("which", "nagios4", "icinga2").code:
+            pytest.skip("needs nagios4-core and icinga2")
+        host.do("dpkg", "--install", host.bring(deb))
+        host.path("/etc/nagios4/conf.d/hub.cfg").write_text(
+            "define host {\n use linux-server\n host_name hub\n address 127.0.0.1\n hostgroups +memtriage\n contacts nagiosadmin\n}\n")
+        host.do("memtriage", "config", "nagios", "-o", "/etc/nagios-plugins/config/memtriage.cfg")
+        said = host.do("nagios4", "-v", "/etc/nagios4/nagios.cfg")
+        assert re.search(r"Total Warnings: +0\nTotal Errors: +0\n", said), said
+        host.do("memtriage", "config", "icinga2", "-o", "/etc/icinga2/conf.d/")
+        assert "re-defined" in host.run("icinga2", "daemon", "--validate").out
+        host.path("/etc/icinga2/conf.d/memtriage-commands.conf").unlink()
+        assert "critical/" not in host.do("icinga2", "daemon", "--validate")
+
+
 def test_the_unit_and_the_folder_rule(host: Host) -> None:
     unit = host.path("/lib/systemd/system/memtriage-record.service").read_text()
     assert "ExecStart=/usr/bin/memtriage record " in unit and "/usr/local" not in unit
@@ -243,6 +273,8 @@ def test_man_renders_each_page(host: Host, page: str) -> None:
     assert f"{page} - " in " ".join(text.split())
     for heading in ("NAME", "SYNOPSIS", "DESCRIPTION", "OPTIONS", "EXIT STATUS", "SEE ALSO"):
         assert f"\n{heading}\n" in text, heading
+    synopsis = text.partition("\nSYNOPSIS\n")[2].split()
+    assert synopsis[: 1 + ("-" in page)] == page.split("-"), "what is typed"
     if page in CHECKS:
         flags = re.findall(r"--[a-z-]+", host.run(f"{PLUGINS}/{page}", "--help").out)
         assert flags and all(flag in text for flag in flags if flag not in ("--help",))

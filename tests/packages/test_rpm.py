@@ -8,6 +8,7 @@ from __future__ import annotations
 import configparser
 import glob
 import importlib.util
+import json
 import os
 import re
 import shutil
@@ -65,7 +66,7 @@ def query(rpm: Path, *words: str) -> list[str]:
 
 
 def test_name_version_and_architecture(rpm: Path) -> None:
-    assert query(rpm, "--qf", "%{NAME} %{VERSION} %{ARCH} %{LICENSE}\n") == [f"memtriage {memtriage.__version__} noarch Apache-2.0"]
+    assert query(rpm, "--qf", "%{NAME} %{VERSION} %{ARCH} %{LICENSE}\n") == [f"memtriage {memtriage.__version__} noarch Apache-2.0 AND MIT"]
 
 
 def test_it_requires_what_el_9_and_epel_have(rpm: Path) -> None:
@@ -134,6 +135,15 @@ def test_sudo_allows_what_the_nrpe_file_runs(host: Host) -> None:
         answer = host.run("sh", "-c", line, user="nrpe").sound()
         assert answer.code in (0, 1, 2) or check == "check_mem_recorder", answer
     assert host.run("sudo", "-n", f"{PLUGINS}/check_slab_growth", "--state-dir", "/etc", user="nrpe").code == 1
+
+
+def test_what_the_directors_basket_runs_by_sudo_is_what_sudo_allows(host: Host) -> None:
+    basket = json.loads(host.path("/usr/share/doc/memtriage/examples/memtriage-basket.json").read_text())
+    lines = [command["command"].split() for command in basket["Command"].values()]
+    by_sudo = [line for line in lines if line[0] == "/usr/bin/sudo"]
+    assert len(lines) == len(CHECKS) and len(by_sudo) == 3
+    for line in by_sudo:
+        assert host.run(*line[:2], "-l", *line[2:], user="nrpe").code == 0, line
 
 
 def test_the_unit_runs_the_command_in_its_place(host: Host) -> None:

@@ -87,6 +87,8 @@ def options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     try:
+        if not args.checks:
+            raise table.Refused("--checks leaves no check to be defined")
         checks = [table.check(name) for name in args.checks]
         wanted = table.Wanted(checks, table.lines(checks, args.add), args.plugin_dir, args.prefix, args.user, args.group or args.user,
                               args.sudo, args.template, args.local, args.notifications, args.passive)

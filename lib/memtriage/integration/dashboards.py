@@ -6,8 +6,10 @@ import json
 from typing import Any, NamedTuple
 
 from memtriage.integration.icinga2 import command_name
-from memtriage.integration.table import Check, Wanted, made_by
+from memtriage.integration.table import PACES, Check, Wanted, made_by
 
+SPANNED = 3
+"""Values so many times apart as two checks should be are not joined any more: one check may be missing."""
 TITLE = "memtriage: what is eating this host's memory"
 
 
@@ -42,7 +44,7 @@ PANELS = (
     Panel("growth", "Growth of slab caches an hour", "bytes", (Curves("check_slab_growth", ("growth_per_hour",), "g_"),)),
     Panel("pressure", "Time lost to the lack of memory", "percent", (Curves("check_mem_pressure", (
         "some_avg60", "full_avg60", "some_stalled", "full_stalled")),)),
-    Panel("paging", "Paging", "Bps", (Curves("check_mem_pressure", (
+    Panel("paging", "Paging", "binBps", (Curves("check_mem_pressure", (
         "swap_in_per_s", "swap_out_per_s", "reclaim_per_s", "refault_per_s")),)),
     Panel("kills", "OOM kills that alarm", "none", (Curves("check_oom_kill", ("kills_hold",)),)),
     Panel("processes", "Process groups: resident memory", "bytes", (Curves("check_proc_count", ("rss", "projected"), "", True),)),
@@ -59,7 +61,7 @@ def _influx(check: Check, curves: Curves) -> dict[str, Any]:
         "rawQuery": True, "resultFormat": "time_series",
         "alias": "$tag_service: $tag_metric" if curves.per_service else "$tag_metric",
         "query": (f'SELECT mean("value") FROM "{command_name(check)}" '
-                  f'WHERE ("hostname" =~ /^$host$/ AND "metric" =~ /^({"|".join(names)})$/) AND '
+                  f'WHERE ("hostname" =~ /^${{host:regex}}$/ AND "metric" =~ /^({"|".join(names)})$/) AND '
                   f"$timeFilter GROUP BY time($__interval), {groups} fill(null)"),
     }
 
@@ -80,12 +82,16 @@ def grafana(wanted: Wanted, kind: str) -> dict[str, Any]:
         if not curves:
             continue
         place = len(panels)
+        every = max(PACES[item.check].every for item in curves)
         query = _influx if kind == "influxdb" else _graphite
         panels.append({
             "id": place + 1, "type": "timeseries", "title": panel.title, "datasource": source,
+            # No bucket shorter than the time between two checks: values with nothing between them would be points of no line.
+            "interval": f"{every}s",
             "gridPos": {"h": 8, "w": 12, "x": 12 * (place % 2), "y": 8 * (place // 2)},
-            "fieldConfig": {"overrides": [], "defaults": {"unit": panel.unit, "min": 0 if panel.stacked else None, "custom": {
-                "drawStyle": "line", "lineWidth": 1, "fillOpacity": 60 if panel.stacked else 0, "showPoints": "never", "spanNulls": False,
+            "fieldConfig": {"overrides": [], "defaults": {"unit": panel.unit, **({"min": 0} if panel.stacked else {}), "custom": {
+                "drawStyle": "line", "lineWidth": 1, "fillOpacity": 60 if panel.stacked else 0, "showPoints": "auto",
+                "spanNulls": SPANNED * every * 1000,
                 "stacking": {"mode": "normal" if panel.stacked else "none", "group": "A"}}}},
             "options": {"legend": {"displayMode": "list", "placement": "bottom", "calcs": []},
                         "tooltip": {"mode": "multi", "sort": "desc"}},
@@ -128,7 +134,7 @@ def _graph(check: Check, panel: Panel, curves: Curves) -> list[str]:
     if curves.pattern:  # what the host names makes a graph of its own
         paths = [("one", f"$cache:{curves.pattern}*$", "$cache$")]
     look = {"title": panel.title + (": $cache$" if curves.pattern else ""), "lineWidth": "2",
-            "areaMode": "stacked" if panel.stacked else "none", "yUnitSystem": "binary" if panel.unit in ("bytes", "Bps") else "none"}
+            "areaMode": "stacked" if panel.stacked else "none", "yUnitSystem": "binary" if panel.unit in ("bytes", "binBps") else "none"}
     if panel.unit != "bytes" or panel.stacked:
         look["min"] = "0"
     return ["", f"[{name}.graph]", f'check_command = "{command_name(check)}"', "",

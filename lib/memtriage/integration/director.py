@@ -18,7 +18,7 @@ def _field(check: Check, option: Option) -> dict[str, Any]:
     return {
         "varname": check.variable(option),
         "caption": f"{check.short}: {option.flags[-1]}",
-        "description": described(option) + (f" [{option.metavar}]" if option.metavar else ""),
+        "description": described(option),
         "datatype": _TYPES + ("String" if option.metavar else "Boolean"),
         "format": None,
         "settings": {},

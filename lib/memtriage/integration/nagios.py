@@ -35,9 +35,12 @@ def minutes(seconds: int) -> str:
 def _service(line: Line, wanted: Wanted) -> str:
     pace = PACES[line.check.name]
     asked = f"memtriage_nrpe!{line.name}" if wanted.local is None else command_name(line)
-    return f"# {line.check.about}\n# {pace.why[:1].upper() + pace.why[1:]}.\n" + define(
+    # Only a state that is still soft has Nagios look at what the service depends on before anybody is told.
+    attempts = pace.attempts if wanted.local is not None else max(2, pace.attempts)
+    more = "" if attempts == pace.attempts else "# Two looks all the same: after the first Nagios asks NRPE itself, which may be gone.\n"
+    return f"# {line.check.about}\n# {pace.why[:1].upper() + pace.why[1:]}.\n{more}" + define(
         "service", use=wanted.template, **_where(wanted), service_description=service_name(line), check_command=asked,
-        check_interval=minutes(pace.every), retry_interval=minutes(pace.retry), max_check_attempts=pace.attempts, process_perf_data=1,
+        check_interval=minutes(pace.every), retry_interval=minutes(pace.retry), max_check_attempts=attempts, process_perf_data=1,
         passive_checks_enabled=1 if wanted.passive else None)
 
 
@@ -69,23 +72,24 @@ def render(wanted: Wanted) -> dict[str, str]:
         options = " " + quoted(list(line.words)) if line.words else ""
         text.append(define("command", command_name=command_name(line), command_line=f"{sudo}{folder}/{line.check.name}{options}"))
     services = [_service(line, wanted) for line in wanted.remote()]
+    dependent = [",".join(service_name(line) for line in wanted.remote())] if services else []
     passive = _passive(wanted) if wanted.passive else []
     if wanted.local is not None:
         return {"memtriage-nagios.cfg": "\n\n".join([*text, *services, *passive]) + "\n"}
     client = f"{folder}/check_nrpe -H $HOSTADDRESS$ -t 30"
     text += [
-        "# Longer than the checks' own time-out, so that it is the check that says what hangs.\n"
-        + define("command", command_name="memtriage_nrpe", command_line=f"{client} -c $ARG1$"),
+        "# Longer than the checks' own time-out, so that it is the check that says what hangs. -u: without an answer nothing is known\n"
+        "# of the memory, which is UNKNOWN; it is the service NRPE that is CRITICAL then.\n"
+        + define("command", command_name="memtriage_nrpe", command_line=f"{client} -u -c $ARG1$"),
         "# Says the daemon's version.\n" + define("command", command_name="memtriage_nrpe_alive", command_line=client),
         "# A host is watched when its definition says: hostgroups +memtriage. Nagios refuses an empty group unless\n"
         "# allow_empty_hostgroup_assignment=1.\n" + define("hostgroup", hostgroup_name=GROUP, alias="Hosts whose memory is watched"),
         *services,
-        "# One message instead of five where the daemon itself is gone.\n" + define(
+        "# One message instead of one for each service where the daemon itself is gone.\n" + define(
             "service", use=wanted.template, hostgroup_name=GROUP, service_description="NRPE", check_command="memtriage_nrpe_alive",
             check_interval="1", retry_interval="0.5", max_check_attempts=2),
-        define("servicedependency", hostgroup_name=GROUP, service_description="NRPE",
-               dependent_service_description=",".join(service_name(line) for line in wanted.remote()),
-               execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c"),
+        *(define("servicedependency", hostgroup_name=GROUP, service_description="NRPE", dependent_service_description=names,
+                 execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c") for names in dependent),
         *passive,
     ]
     return {"memtriage-nagios.cfg": "\n\n".join(text) + "\n"}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from memtriage.integration import nrpe
-from memtriage.integration.table import Line, Wanted, made_by
+from memtriage.integration.table import Line, Wanted, long_words, made_by
 
 _SPECIAL = {"\\": "\\\\\\\\"} | {letter: "\\" + letter for letter in ":,= #*?[]!^"}
 """The reader of the file takes a backslash away, fnmatch(3) the next: a backslash itself needs four."""
@@ -15,8 +15,9 @@ def escaped(word: str) -> str:
 
 
 def commands(line: Line, wanted: Wanted) -> list[str]:
-    """The forms an engine runs ``line`` in: itself, through NRPE, and through NRPE with little output."""
-    forms = [[wanted.path(line.check), *line.words], *(nrpe.words(line, wanted, short)[2:] for short in (False, True))]
+    """The forms an engine runs ``line`` in: itself, Icinga 2's own, through NRPE, and through NRPE with little output."""
+    path = wanted.path(line.check)
+    forms = [[path, *line.words], [path, *long_words(line)], *(nrpe.words(line, wanted, short)[2:] for short in (False, True))]
     found: list[str] = []
     for path, *words in forms:
         text = path + (" " + " ".join(map(escaped, words)) if words else ' ""')

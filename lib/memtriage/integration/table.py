@@ -169,10 +169,22 @@ def variables(line: Line) -> dict[str, str | bool]:
     return values
 
 
+def long_words(line: Line) -> list[str]:
+    """The options of a line as Icinga 2 passes them: by their long names, in the order of these, each switch once."""
+    values = variables(line)
+    found: list[str] = []
+    for option in sorted(line.check.arguments, key=lambda option: option.flags[-1]):
+        text = values.get(line.check.variable(option))
+        if text is not None:
+            found += [option.flags[-1], text] if isinstance(text, str) else [option.flags[-1]]
+    return found
+
+
 def described(option: Option) -> str:
-    """The help of an option with its default, as engines show it."""
+    """The help of an option with its default and the kind of its value, as engines show it."""
     text = option.about[:1].upper() + option.about[1:]
-    return text + (f" (default: {option.default})" if option.default is not None else "")
+    kind = f" [{option.metavar}]" if option.metavar and option.metavar not in option.about else ""
+    return text + (f" (default: {option.default})" if option.default is not None else "") + kind
 
 
 def span(seconds: int) -> str:
