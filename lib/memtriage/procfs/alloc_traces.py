@@ -101,8 +101,8 @@ def tracked(sys: str, cache: str) -> bool:
         return False
 
 
-def read(sys: str, cache: str) -> Traces:
-    """Reads what the kernel of this host has, the newer file first.
+def read(sys: str = "/sys", cache: str = "dentry") -> Traces:
+    """Reads what the kernel has of ``cache``, the newer file first.
 
     Raises :class:`~memtriage.procfs.files.Missing` where the cache is not tracked or debugfs is not mounted, else as
     :func:`~memtriage.procfs.files.read`.
