@@ -41,7 +41,8 @@ def test_of_a_real_kernel(root: Path) -> None:
         "Who allocated the 8041 objects of 'nfs_inode_cache' that are in use (allocation-sites.txt has the stack traces):",
         "  nfs_alloc_inode [nfs]: 8041 objects, 8.99 MiB, 100.0%",
         "  of these 8000 called by alloc_inode, iget5_locked, nfs_fhget [nfs], nfs_readdir_entry_decode [nfs], "
-        "nfs_readdir_page_filler [nfs], nfs_readdir_xdr_to_array [nfs], nfs_readdir [nfs], iterate_dir, __x64_sys_getdents64, do_syscall_64",
+        "nfs_readdir_page_filler [nfs], nfs_readdir_xdr_to_array [nfs], nfs_readdir [nfs], iterate_dir, "
+        "__x64_sys_getdents64, do_syscall_64",
         "  of these 40 called by alloc_inode, iget5_locked, nfs_fhget [nfs], nfs_lookup [nfs], nfs_atomic_open [nfs], path_openat, "
         "do_filp_open, do_sys_openat2, __x64_sys_openat, do_syscall_64",
         "  of these 1 called by alloc_inode, iget5_locked, nfs_fhget [nfs], nfs_get_root [nfs], nfs_get_tree_common [nfs], vfs_get_tree, "
