@@ -54,9 +54,11 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 	$(BIN)/python tests/recording/images.py 1000
 
 test-guest: $(VENV)/installed  ## hosts that really run out of memory, in a virtual machine (docs/proof.md); an hour; needs QEMU
+	$(BIN)/python tests/guest/evidence.py
 	$(BIN)/python tests/guest/proof.py $(ARGS)
 
 test-guest-short: $(VENV)/installed  ## three of them, ten minutes
+	$(BIN)/python tests/guest/evidence.py
 	$(BIN)/python tests/guest/proof.py --short $(ARGS)
 
 test-guest-recorder: $(VENV)/installed  ## the recorder and its peers in a virtual machine that thrashes; an hour

@@ -230,13 +230,13 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
         folder: Path | None = None, counted: bool = False, network: tuple[str, ...] = ("-net", "none"),
-        files: tuple[Path, ...] = (), machine: str = "q35") -> Result:
+        files: tuple[Path, ...] = (), machine: str = "q35", boot: str = "") -> Result:
     """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
 
     ``counted``: the guest's clock follows the instructions it executes while it is busy (QEMU's icount), so that a host with other work
     makes everything take longer, and the guest does not notice: its programs take the same share of its seconds everywhere.
     ``network`` are QEMU's own words; ``files`` are copied to /work beside the scripts. ``machine`` is QEMU's,
-    with options: ``q35,hpet=off`` for a guest that its real-time clock wakes.
+    with options: ``q35,hpet=off`` for a guest that its real-time clock wakes. ``boot`` are more words for the kernel's command line.
     """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
@@ -255,7 +255,7 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
         else:
             call("mkfs.ext4", "-q", "-F", "-m", "0", "-E", "lazy_itable_init=1,lazy_journal_init=1", *options, image, size)
     append = ("console=ttyS0 quiet loglevel=3 panic=-1 psi=1 log_buf_len=4M random.trust_cpu=on tsc=reliable no_timer_check "
-              "cryptomgr.notests guest=" + ",".join((script, *words)))
+              "cryptomgr.notests " + (boot + " " if boot else "") + "guest=" + ",".join((script, *words)))
     drives: list[str] = []
     for path, more in ((LAB / "root.img", ",snapshot=on"), (work / "work", ",readonly=on"), (work / "scratch", ""), (work / "swap", "")):
         if path.exists():

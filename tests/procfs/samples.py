@@ -401,6 +401,30 @@ ALLOCINFO = b"""allocinfo - version: 1.0
      2097152      512 drivers/net/x.c:88 [x_driver] func:x_refill
            x        0 broken
 """
+ALLOCINFO_2 = b"""allocinfo - version: 2.0
+#     <size>  <calls> <tag info>
+       49152       48 arch/x86/kernel/cpu/mce/core.c:2709 func:mce_device_create accurate:no
+           0        0 arch/x86/kernel/kdebugfs.c:105 func:create_setup_data_nodes
+"""
+ALLOC_TRACES = (Path(__file__).parents[1] / "fixtures/sites/alloc_traces").read_bytes()
+ALLOC_TRACES_KMALLOC = b"""\
+    338 pci_alloc_dev+0x2c/0xa0 waste=521872/1544 age=290837/291891/293509 pid=1 cpus=106 nodes=0-1
+        __kmem_cache_alloc_node+0x11f/0x4e0
+        kmalloc_trace+0x26/0xa0
+        pci_alloc_dev+0x2c/0xa0
+        pci_scan_single_device+0xd2/0x150
+
+   4000 <not-available> age=1/2/3 pid=0-77
+
+     12 0xffffffffc04a6123 age=5 pid=7
+        0xffffffffc04a6123
+
+"""
+ALLOC_CALLS = b"""\
+      7 acpi_ns_internalize_name+0x44/0xa0 age=89 pid=1
+     99 bio_alloc_bioset.cold+0x1/0x2 [md_mod] age=1/2/3 pid=0-9 cpus=0,3
+"""
+"""Before Linux 5.14, in the order of addresses."""
 SYSVIPC_SHM = b"""\
   key shmid perms     size  cpid  lpid nattch  uid  gid cuid cgid      atime dtime      ctime      rss swap
     0     3  1600 67108864   702   731      6   26   26   26   26 1761904800     0 1761904800 33554432    0
@@ -420,7 +444,8 @@ NET_TCP6 = b"""\
 """
 
 ALL: dict[str, list[bytes]] = {
-    "allocinfo": [ALLOCINFO],
+    "alloc_traces": [ALLOC_TRACES, ALLOC_TRACES_KMALLOC, ALLOC_CALLS, b"No data\n"],
+    "allocinfo": [ALLOCINFO, ALLOCINFO_2],
     "arcstats": [ARCSTATS],
     "boot_id": [BOOT_ID],
     "buddyinfo": [BUDDYINFO],

@@ -32,6 +32,9 @@ def test_allocinfo() -> None:
     found = allocinfo.parse(samples.ALLOCINFO)
     assert found.largest(1) == [allocinfo.Site(10485760, 2560, "mm/slub.c:2424 func:alloc_slab_page")]
     assert found.odd == ["           x        0 broken"]
+    found = allocinfo.parse(samples.ALLOCINFO_2)
+    assert found.largest(1) == [allocinfo.Site(49152, 48, "arch/x86/kernel/cpu/mce/core.c:2709 func:mce_device_create", False)]
+    assert found.sites[1].accurate and found.odd == []
     for data in (b"", b"\n", b"allocinfo\n", b"allocinfo - version: x\n"):
         with pytest.raises(Malformed):
             allocinfo.parse(data)

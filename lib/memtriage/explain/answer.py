@@ -53,7 +53,7 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, 
     # As the check does: while all is well, it does not look for a program.
     groups = survey.groups(proc, now.page, memory.limited_by) if memory.limited_by else owners.as_groups() if alarming else []
     culprit = diagnosis.blame(memory.book, limit, outlook, row, now.slab.caches, groups, alarming, memory.info.get("Mlocked") or 0)
-    ledger, blind = rows.rows(proc, sys, now, known, owners)
+    ledger, blind = rows.rows(proc, sys, now, known, owners, rules.window)
     blind += [rows.Sight(name, "cannot be read", None) for name in shortage.sources(proc)]
     span = known.times[-1] - known.times[0] if known.times else 0.0
     return Answer(now, short, culprit, outlook, diagnosis.growth_lines(outlook, row, now.slab.caches), ledger, blind, owners,

@@ -42,13 +42,14 @@ class Sight(NamedTuple):
     at_most: int | None
 
 
-def rows(proc: str, sys: str, now: following.Now, past: exhaustion.History, owners: Owners) -> tuple[list[Row], list[Sight]]:
-    """The ledger, largest part first, free memory last; and what was hidden from this user."""
+def rows(proc: str, sys: str, now: following.Now, past: exhaustion.History, owners: Owners,
+         window: float = 4 * 3600.0) -> tuple[list[Row], list[Sight]]:
+    """The ledger, largest part first, free memory last; and what was hidden from this user. Growth is that of ``window`` seconds."""
     blind: list[Sight] = []
     book = now.memory.book
-    start = growth.baseline(past.times, 4 * 3600.0)
+    start = growth.baseline(past.times, window)
     span = past.times[-1] - past.times[start] if start is not None else 0.0
-    before = past.rows[start] if start is not None and growth.judged(span, 4 * 3600.0) else None
+    before = past.rows[start] if start is not None and growth.judged(span, window) else None
 
     def grown(key: str) -> float | None:
         then, last = (past.size(key, row) for row in (before, past.rows[-1])) if before is not None else (None, None)

@@ -1,6 +1,7 @@
 """/proc/allocinfo: bytes of all page and slab allocations by the line of kernel source that made them.
 
-Documentation/mm/allocation-profiling.rst. Since Linux 6.10 with CONFIG_MEM_ALLOC_PROFILING, and only where sysctl vm.mem_profiling is on.
+Documentation/mm/allocation-profiling.rst. Since Linux 6.10 with CONFIG_MEM_ALLOC_PROFILING, and only where sysctl vm.mem_profiling is on:
+without CONFIG_MEM_ALLOC_PROFILING_ENABLED_BY_DEFAULT the host must be booted with ``sysctl.vm.mem_profiling=1``, or 0 to turn it on later.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ class Site(NamedTuple):
     """Allocations not yet freed."""
     place: str
     """``file:line [module] func:name`` as the kernel writes it."""
+    accurate: bool = True
+    """False where the kernel says that it could not count all (version 2.0, Linux 6.18)."""
 
 
 class Allocinfo(NamedTuple):
@@ -43,7 +46,9 @@ def parse(data: bytes) -> Allocinfo:
         if size is None or calls is None or len(words) < 3:
             odd.append(files.text(line))
             continue
-        sites.append(Site(size, calls, files.text(b" ".join(words[2].split()))))
+        place = words[2].split()
+        accurate = place[-1] != b"accurate:no"
+        sites.append(Site(size, calls, files.text(b" ".join(place if accurate else place[:-1])), accurate))
     return Allocinfo(sites, odd)
 
 

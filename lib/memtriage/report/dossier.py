@@ -29,8 +29,8 @@ def lines(case: Case, facts: Facts, found: Suspect, pieces: list[str], hidden: l
     for number, (title, rows) in enumerate((
             ("Summary", _summary(case, facts, found)), ("Symptom", _symptom(case, found)), ("Since when", _since(case, found)),
             ("Kernel", _kernel(case, facts)), ("Workload", _work(case, facts, found)), ("What grows", _culprit(case, facts, found)),
-            ("What was excluded, and how", _excluded(case, found)), ("OOM kills", _kills(case)), ("How it was measured", _measured(case)),
-            ("Files", iter(pieces)), ("What was made private", _hidden(hidden, included)))):
+            ("What was excluded, and how", _excluded(case, facts, found)), ("OOM kills", _kills(case)),
+            ("How it was measured", _measured(case)), ("Files", iter(pieces)), ("What was made private", _hidden(hidden, included)))):
         yield f"{number + 1}. {title}"
         for row in rows:
             indent = "   - " if row.startswith("  ") else "   "
@@ -200,7 +200,7 @@ def _culprit(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
     yield from facts.sites
 
 
-def _excluded(case: Case, found: Suspect) -> Iterator[str]:
+def _excluded(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
     points, page = suspect.last_boot(case) if case.points else [], case.answer.now.page
     growth = found.whole.grown if found.key else 0.0
     for name in _PARTS:
@@ -226,7 +226,8 @@ def _excluded(case: Case, found: Suspect) -> Iterator[str]:
         yield from _reclaim(points[0].sample.values, points[-1].sample.values, found)
     yield from (f"  pinned: {clean(held.key[2:], 40)} {size(held.size)} did not shrink while the kernel reclaimed"
                 for held in case.answer.outlook.pinned[:3])
-    yield from (f"  not seen: {sight.source} ({sight.reason if case.live else 'not in a recording'})" for sight in case.answer.blind[:5])
+    blind = [sight for sight in case.answer.blind if f"{sight.source}.txt" not in facts.texts]  # vmallocinfo is not read for the ledger
+    yield from (f"  not seen: {sight.source} ({sight.reason if case.live else 'not in a recording'})" for sight in blind[:5])
 
 
 def _around(case: Case, found: Suspect) -> tuple[str, ...]:

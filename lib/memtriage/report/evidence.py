@@ -9,12 +9,13 @@ import tempfile
 from collections.abc import Iterator
 
 from memtriage import thinning
+from memtriage.diagnosis import Cache
 from memtriage.procfs import files
 from memtriage.procfs.pid import stat, statm
 from memtriage.record import NamedTuple
 from memtriage.recording import FIRST, Recording, Ring, glance, layout, payload
 from memtriage.recording.payload import Content, Damaged
-from memtriage.report import dossier, host, suspect, verdict
+from memtriage.report import dossier, host, sites, suspect, verdict
 from memtriage.report.case import LIVE, WHOLE, Case, Span
 from memtriage.report.private import Private
 from memtriage.wording import line
@@ -48,7 +49,9 @@ def build(case: Case, private: Private, recording: str | None, span: Span = WHOL
           asked: verdict.Asked = verdict.USUAL) -> Bundle:
     """``recording``: the file, for the picture, what part of it, and by which rules it is judged."""
     found = suspect.find(case) if case.points else suspect.Suspect("", False, "", suspect.Series([], []), suspect.Series([], []))
-    cache = found.key[2:] if found.key.startswith("c.") else ""
+    cache = None
+    if found.key.startswith("c."):
+        cache = next((one for one in case.answer.now.slab.caches if one.name == found.key[2:]), Cache(found.key[2:], 0, False))
     facts = host.facts(case.last, case.host_is_here, case.live, cache, private)
     items: list[Item] = []
     lacking = list(facts.lacking)
@@ -77,7 +80,7 @@ def build(case: Case, private: Private, recording: str | None, span: Span = WHOL
         items.append(Item("slab-aliases.txt", "which slab caches share one (name, what it is a link to)", links.data))
     if case.oom:
         items.append(Item("oom.txt", "the kernel's reports of OOM kills", "".join(row + "\n" for row in case.oom).encode()))
-    about = {"modules.txt": "/proc/modules, without addresses", "sysctl-vm.txt": "sysctl vm.*", "allocation-sites.txt": "who allocated it",
+    about = {"modules.txt": "/proc/modules, without addresses", "sysctl-vm.txt": "sysctl vm.*", sites.FILE: "who allocated it",
              "vmallocinfo.txt": "/proc/vmallocinfo, without addresses"}
     items += [Item(name, about[name], data) for name, data in sorted(facts.texts.items())]
     report = "".join(row.rstrip() + "\n" for row in dossier.lines(case, facts, found, list(_pieces(items, lacking)),

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import re
-from collections.abc import Iterator
 
-from memtriage.procfs import allocinfo, files
+from memtriage.diagnosis import Cache
+from memtriage.procfs import files
 from memtriage.record import NamedTuple
 from memtriage.recording.payload import Content
+from memtriage.report import sites
 from memtriage.report.private import Private
-from memtriage.wording import size
 
 TAINT = ((0, "P", "proprietary module"), (1, "F", "module was force loaded"), (2, "S", "kernel running on an out of specification system"),
          (3, "R", "module was force unloaded"), (4, "M", "machine check exception"), (5, "B", "bad page referenced"),
@@ -23,7 +22,8 @@ TAINT = ((0, "P", "proprietary module"), (1, "F", "module was force loaded"), (2
          (17, "T", "built with the struct randomization plugin"), (18, "N", "in-kernel test was run"), (19, "J", "mutating fwctl command"))
 """Bit, letter, meaning: Documentation/admin-guide/tainted-kernels.rst."""
 _ADDRESS = re.compile(rb"0x[0-9a-f]{8,16}")
-_SITE = re.compile(r"\s*([0-9]{1,20}) (.*)")
+_TAINTING = re.compile(r" \(([A-Z]+)[+-]?\)\s*$")
+"""Behind a module's address: how it taints; + and - are loading and going."""
 NOT_RECORDED = "not in a recording, and this is not the host and boot it was made on"
 
 
@@ -55,8 +55,8 @@ def tainted(number: int) -> str:
     return f"{number} = {''.join(letter for letter, _ in bits)}: {', '.join(words)}" if number else "no (0)"
 
 
-def facts(content: Content, here: bool, live: bool, cache: str, private: Private) -> Facts:
-    """``content`` is private already; ``here``: the live host is the one, in the same boot. ``cache`` names the suspect, or is empty."""
+def facts(content: Content, here: bool, live: bool, cache: Cache | None, private: Private) -> Facts:
+    """``content`` is private already; ``here``: the live host is the one, in the same boot. ``cache`` is the suspect, where it is one."""
     def text(name: str) -> str:
         source = content.sources.get(name)
         return files.text(source.data).strip() if source is not None and source.data is not None else ""
@@ -68,16 +68,17 @@ def facts(content: Content, here: bool, live: bool, cache: str, private: Private
     if vm:
         texts["sysctl-vm.txt"] = vm.encode()
     if not here:
-        lacking += [(name, NOT_RECORDED) for name in ("modules.txt", "vmallocinfo.txt", "allocation-sites.txt", "taint")]
+        lacking += [(name, NOT_RECORDED) for name in ("modules.txt", "vmallocinfo.txt", sites.FILE, "taint")]
         return Facts(text("sys/kernel/osrelease"), text("version"), text("cmdline"), [],
                      "not known (not recorded)", "not known (not recorded)", "",
                      ["Allocation sites: not in a recording. On the host: memtriage evidence, as root."], {}, {}, texts, lacking)
-    sites = list(_sites(cache, private, texts, lacking))
+    release = text("sys/kernel/osrelease")
+    said = sites.find(cache, release, private, texts, lacking)
     number = files.number(_text("sys/kernel/tainted").strip())
     modules = _modules(private, texts, lacking)
-    _put(texts, lacking, "vmallocinfo.txt", "vmallocinfo", lambda data: _ADDRESS.sub(b"0x0", data))
-    return Facts(text("sys/kernel/osrelease"), text("version"), text("cmdline"), _installed(text("sys/kernel/osrelease"), private),
-                 "not known" if number is None else tainted(number), modules, f", {os.cpu_count()} CPUs, {os.uname().machine}", sites,
+    _put(texts, lacking, "vmallocinfo.txt", "vmallocinfo", lambda data: _kernels(data, private).encode())
+    return Facts(release, text("version"), text("cmdline"), _installed(release, private),
+                 "not known" if number is None else tainted(number), modules, f", {os.cpu_count()} CPUs, {os.uname().machine}", said,
                  _work() if live else {}, {}, texts, lacking)
 
 
@@ -95,9 +96,14 @@ def _put(texts: dict[str, bytes], lacking: list[tuple[str, str]], name: str, sou
         lacking.append((name, f"{error.path}: {error.reason}"))
 
 
+def _kernels(data: bytes, private: Private) -> str:
+    """Names of modules and functions, without addresses."""
+    return private.words(files.text(_ADDRESS.sub(b"0x0", data)), kernels=True)
+
+
 def _modules(private: Private, texts: dict[str, bytes], lacking: list[tuple[str, str]]) -> str:
     try:
-        data = files.text(_ADDRESS.sub(b"0x0", files.read("/proc", "modules")))
+        data = _kernels(files.read("/proc", "modules"), private)
     except files.Missing:
         lacking.append(("modules.txt", "this kernel was built without modules"))
         return "none: this kernel was built without modules"
@@ -106,7 +112,7 @@ def _modules(private: Private, texts: dict[str, bytes], lacking: list[tuple[str,
         return f"not known ({error.reason})"
     rows = data.splitlines()
     texts["modules.txt"] = data.encode()
-    foreign = [row.split()[0] for row in rows if row.rstrip().endswith(")") and "(" in row]
+    foreign = [f"{row.split()[0]} ({found[1]})" for row in rows if (found := _TAINTING.search(row))]
     return f"{len(rows)} (modules.txt)" + (f"; tainting: {', '.join(foreign)}" if foreign else "; none of them taints")
 
 
@@ -115,36 +121,6 @@ def _installed(release: str, private: Private) -> list[str]:
         return sorted(private.words(name) for name in os.listdir("/lib/modules") if name != release)[:20]
     except OSError:
         return []
-
-
-def _sites(cache: str, private: Private, texts: dict[str, bytes], lacking: list[tuple[str, str]]) -> Iterator[str]:
-    """Who allocated what grows: by allocation profiling, or by the debug traces of the cache."""
-    try:
-        largest = allocinfo.read("/proc").largest(50)
-        rows = [f"{site.size} bytes, {site.calls} calls  {private.text(site.place)}" for site in largest]
-        texts["allocation-sites.txt"] = ("/proc/allocinfo, the 50 largest\n" + "".join(row + "\n" for row in rows)).encode()
-        yield "Allocation sites (/proc/allocinfo, all of the kernel's memory; allocation-sites.txt has 50):"
-        yield from (f"  {size(site.size)} in {site.calls} calls: {private.text(site.place)}" for site in largest[:8])
-        return
-    except files.Missing:
-        why = "no /proc/allocinfo (Linux 6.10 and later with CONFIG_MEM_ALLOC_PROFILING, sysctl vm.mem_profiling=1)"
-    except files.ProcfsError as error:
-        why = f"{error.path}: {error.reason}"
-    traces = glob.glob(f"/sys/kernel/debug/slab/{glob.escape(cache)}/alloc_traces") if cache and "/" not in cache else []
-    if traces:
-        try:
-            data = private.text(files.text(files.read("/", traces[0][1:])))
-            texts["allocation-sites.txt"] = data.encode()
-            yield f"Allocation sites of '{cache}' (alloc_traces; all in allocation-sites.txt):"
-            found = sorted((int(hit[1]), hit[2]) for row in data.split("\n") if (hit := _SITE.fullmatch(row)))[::-1]
-            yield from (f"  {count} x {place}" for count, place in found[:8])
-            return
-        except files.ProcfsError as error:
-            why += f"; {error.path}: {error.reason}"
-    elif cache:
-        why += f"; no alloc_traces of the cache (boot with slab_debug=U,{cache} and mount debugfs)"
-    lacking.append(("allocation-sites.txt", why))
-    yield f"Allocation sites: {why}."
 
 
 def _work() -> dict[str, int]:

@@ -29,10 +29,10 @@ _HARMLESS = frozenset(("0.0.0.0", "127.0.0.1", "255.255.255.255", "::", "::1"))
 _FLAGS = frozenset((
     "quiet", "splash", "ro", "rw", "debug", "single", "nomodule", "noresume", "nosmp", "noapic", "nolapic", "nosmt", "nohz", "nopti",
     "nokaslr", "noswap", "nomodeset", "nofb", "slab_nomerge", "slub_nomerge", "slub_debug", "slab_debug", "noswapaccount", "nowatchdog"))
-_PLAIN = re.compile(r"(?:[0-9]{1,20}[kKmMgG%]?|0x[0-9a-f]{1,16}|on|off|auto|yes|no|y|n|force|always|never|madvise|performance|"
+_PLAIN = re.compile(r"(?:-?[0-9]{1,20}[kKmMgG%]?|0x[0-9a-f]{1,16}|on|off|auto|yes|no|y|n|force|always|never|madvise|performance|"
                     r"strict|none|full|"
                     r"default|noforce|[a-z]|soft|hard|ignore|lazy|voluntary|disable|enable|disabled|enabled|acpi|hpet|tsc|kvm-clock|"
-                    r"(?:tty|ttyS|ttyAMA|hvc)[0-9]{1,2}(?:,[0-9n]{1,10})?|memory|auto,[a-z_,]{1,40}|[FZPUTAO]{1,7}(?:,[a-z0-9_-]{1,40})*)")
+                    r"(?:tty|ttyS|ttyAMA|hvc)[0-9]{1,2}(?:,[0-9n]{1,10})?|memory|auto,[a-z_,]{1,40}|[FZPUTAO]{1,7}(?:,[A-Za-z0-9_-]{1,40}\*?)*)")
 _KEY = re.compile(r"[a-z][a-zA-Z0-9_.-]{0,40}")
 _KNOWN_GROUPS = frozenset(("system.slice", "user.slice", "machine.slice", "init.scope", "kubepods", "kubepods.slice", "docker", "lxc",
                            "libpod_parent", "app.slice", "session.slice", "background.slice"))
