@@ -115,7 +115,8 @@ def test_a_recording_of_a_later_version_is_refused_with_a_sentence(tmp_path: Pat
         struct.pack_into("<I", data, edge + size, zlib.crc32(data[edge : edge + size]))
     path.write_bytes(data)
     done = command("record", "--print", "--output", str(path))
-    assert (done.returncode, done.stderr) == (1, f"memtriage record: {path}: a recording of version 3; this program reads versions 1 and 2\n")
+    assert (done.returncode, done.stderr) == (
+        1, f"memtriage record: {path}: a recording of version 3; this program reads versions 1 and 2\n")
     answer = run("check_mem_recorder", "--file", "recording", cwd=tmp_path)
     assert answer[:2] == (3, "MEM_RECORDER UNKNOWN - recording: a recording of version 3; this program reads versions 1 and 2; "
                              "start it with memtriage record, or as a service, and give its file with --file\n")

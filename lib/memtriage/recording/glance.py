@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import struct
+import zlib
 
-from memtriage.recording.payload import Content, deflated
+from memtriage.recording.payload import Content
 
 _PAIR = struct.Struct("<qq")
 SIZE = _PAIR.size
@@ -21,7 +22,8 @@ def of(content: Content) -> bytes:
 
 def stored(content: Content, raw: bytes, level: int = 6) -> bytes:
     """A payload as it is in the file: what is seen at a glance, then ``raw``, which is ``content`` encoded, packed."""
-    return of(content) + deflated(raw, level)
+    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
+    return of(content) + packer.compress(raw) + packer.flush()
 
 
 def read(data: bytes) -> tuple[int, int]:

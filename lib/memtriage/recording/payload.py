@@ -1,17 +1,15 @@
 """What one record holds: kernel files as they were read, when each was read, and the processes; whole or against an earlier record.
 
-Text is compared line by line. A line of unchanged length is stored as the exclusive or of its old and new bytes, without the zeros in
-front; of one that became longer or shorter what differs between its beginning and its end. Most counters change in their last digits
-only. What was read is given back byte for byte.
+Text is compared line by line (:mod:`memtriage.recording.lines`). What was read is given back byte for byte.
 """
 
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Set
 
 from memtriage.record import NamedTuple
+from memtriage.recording.lines import WIDEST, apply, differences
 
 WHOLE, SAME, CHANGED, FAILED, LOST, GONE = range(6)
 """How an item is stored. An item that a record compressed against another does not name is as it was there, time stamps included."""
@@ -63,10 +61,8 @@ class Damaged(Exception):
 _ITEM = struct.Struct("<BBiII")
 _PLACE = struct.Struct("<H")
 """With a width of 0 instead of its name: the source's place among those of the record it is compressed against, sorted by name."""
-_COUNTS = struct.Struct("<II")
 _TABLE = struct.Struct("<III")
 _ENTRY = struct.Struct("<IHHHH")
-_WIDEST = 65535
 _NO_LISTING = Source(None, 0, 0, 0)
 
 
@@ -109,81 +105,14 @@ def _encode_source(source: Source, old: Source | None) -> tuple[int, bytes]:
     if old.data == new:
         return SAME, b""
     before, after = old.data.split(b"\n"), new.split(b"\n")
-    if len(before) != len(after) or len(after) > _WIDEST:
+    if len(before) != len(after) or len(after) > WIDEST:
         return WHOLE, new
-    body = _differences([(place, x, y) for place, (x, y) in enumerate(zip(before, after)) if x != y])
+    body = differences([(place, x, y) for place, (x, y) in enumerate(zip(before, after)) if x != y])
     return (CHANGED, body) if body is not None and len(body) < len(new) else (WHOLE, new)
 
 
-def _differences(changed: list[tuple[int, bytes, bytes]]) -> bytes | None:
-    """Lines as place, old and new; places ascend. ``None`` where a line is too long for the form."""
-    gaps: list[int] = []
-    fronts = bytearray()
-    spans: list[int] = []
-    tails: list[bytes] = []
-    last = 0
-    for place, old, new in changed:
-        gaps.append(place - last)
-        last = place
-        size = len(new)
-        if size == len(old):
-            bits = int.from_bytes(old, "big") ^ int.from_bytes(new, "big")
-            front = min(size - ((bits.bit_length() + 7) >> 3), 254)
-            fronts.append(front)
-            tails.append(bits.to_bytes(size - front, "big"))
-        else:
-            if max(size, len(old)) > _WIDEST:
-                return None
-            front, back = _common(old, new)
-            fronts.append(255)
-            spans += (front, back, size - front - back)
-            tails.append(new[front : size - back])
-    return b"".join((_COUNTS.pack(len(gaps), len(spans) // 3), struct.pack("<%dH" % len(gaps), *gaps), fronts,
-                     struct.pack("<%dH" % len(spans), *spans), *tails))
-
-
-def _common(one: bytes, two: bytes) -> tuple[int, int]:
-    """How many bytes two lines of different length share at their beginning, and beyond these at their end."""
-    size = min(len(one), len(two))
-    bits = int.from_bytes(one[:size], "big") ^ int.from_bytes(two[:size], "big")
-    front = size - ((bits.bit_length() + 7) >> 3)
-    rest = size - front
-    bits = int.from_bytes(one[len(one) - rest :], "big") ^ int.from_bytes(two[len(two) - rest :], "big")
-    return front, ((bits & -bits).bit_length() - 1) >> 3 if bits else rest
-
-
-def _apply(body: bytes, at: int, lines: list[bytes]) -> None:
-    """Does to ``lines`` what :func:`_differences` found."""
-    count, whole = _COUNTS.unpack_from(body, at)
-    at += _COUNTS.size
-    if count > len(body) or whole > count:
-        raise Damaged("counts")
-    gaps = struct.unpack_from("<%dH" % count, body, at)
-    at += 2 * count
-    fronts = body[at : at + count]
-    at += count
-    spans = struct.iter_unpack("<HHH", body[at : at + 6 * whole])
-    at += 6 * whole
-    place = 0
-    for gap, front in zip(gaps, fronts):
-        place += gap
-        old = lines[place]
-        if front == 255:
-            start, back, size = next(spans)
-        else:
-            start, back, size = front, 0, len(old) - front
-        tail = body[at : at + size]
-        if size < 0 or len(tail) != size or start + back > len(old):
-            raise Damaged("cut short")
-        at += size
-        if front != 255:
-            bits = int.from_bytes(old[front:], "big") ^ int.from_bytes(tail, "big")
-            tail = bits.to_bytes(size, "big")
-        lines[place] = old[:start] + tail + old[len(old) - back :]
-
-
 def _encode_processes(new: dict[int, Process], old: dict[int, Process]) -> tuple[int, bytes]:
-    if old and len(old) > _WIDEST:
+    if old and len(old) > WIDEST:
         old = {}
     gone = [pid for pid in old if pid not in new]
     fresh = [(pid, process) for pid, process in new.items() if pid not in old]
@@ -199,23 +128,17 @@ def _encode_processes(new: dict[int, Process], old: dict[int, Process]) -> tuple
             changed.append((place, before.stat + before.statm, after.stat + after.statm))
     parts = [_TABLE.pack(len(gone), len(fresh), len(changed)), struct.pack("<%dI" % len(gone), *gone)]
     for pid, process in fresh:
-        texts = [text[:_WIDEST] for text in process]
+        texts = [text[:WIDEST] for text in process]
         parts.append(_ENTRY.pack(pid, *map(len, texts)))
         parts += texts
-    differences = _differences(changed)
-    parts.append(differences if differences is not None else b"")
+    body = differences(changed)
+    parts.append(body if body is not None else b"")
     return (CHANGED if old else WHOLE), b"".join(parts)
 
 
 def _regular(process: Process) -> bool:
     statm = process.statm
     return process.stat.endswith(b"\n") and statm.endswith(b"\n") and statm.find(b"\n") == len(statm) - 1 and len(process.stat) < 60000
-
-
-def deflated(raw: bytes, level: int = 6) -> bytes:
-    """As it is stored: a raw deflate stream."""
-    packer = zlib.compressobj(level, zlib.DEFLATED, -15)
-    return packer.compress(raw) + packer.flush()
 
 
 def decode(raw: bytes, base: Content | None, wanted: Set[str] | None = None) -> Content:
@@ -280,7 +203,7 @@ def _decode_source(how: int, body: bytes, begin: int, took: int, old: Source | N
     if how == SAME:
         return Source(old.data, 0, begin, took)
     lines = old.data.split(b"\n")
-    _apply(body, 0, lines)
+    apply(body, 0, lines)
     return Source(b"\n".join(lines), 0, begin, took)
 
 
@@ -307,7 +230,7 @@ def _decode_processes(body: bytes, old: dict[int, Process]) -> dict[int, Process
         pids = list(old)
         lines = [process.stat + process.statm for process in old.values()]
         before = lines[:]
-        _apply(body, at, lines)
+        apply(body, at, lines)
         for pid, was, now in zip(pids, before, lines):
             if was is not now and was != now:
                 end = now.rfind(b"\n", 0, -1) + 1
