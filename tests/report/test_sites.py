@@ -17,12 +17,13 @@ NO_PROFILING = "no /proc/allocinfo (Linux 6.10 and later with CONFIG_MEM_ALLOC_P
 
 
 class Told:
-    def __init__(self, root: Path, cache: Cache | None, release: str = "6.1.0-56-amd64", hide: tuple[str, ...] = ()) -> None:
+    def __init__(self, root: Path, cache: Cache | None, release: str = "6.1.0-56-amd64", hide: tuple[str, ...] = (),
+                 objsize: int = 0) -> None:
         texts: dict[str, bytes] = {}
         self.lacking: list[tuple[str, str]] = []
         self.private = Private((), ["nfs"], ["alloc"], hide)
         """A host and a user whose names stand in those of functions."""
-        self.said = sites.find(cache, release, self.private, texts, self.lacking, str(root / "proc"), str(root / "sys"))
+        self.said = sites.find(cache, objsize, release, self.private, texts, self.lacking, str(root / "proc"), str(root / "sys"))
         self.file = texts[sites.FILE].decode() if texts else None
 
 
