@@ -21,6 +21,7 @@ from scenarios import SCRATCH
 
 FILES = 8000
 LOCKS = 60_000
+PIPES = 24
 scenarios.FILES = FILES
 
 
@@ -78,17 +79,13 @@ def profiled() -> None:
         subprocess.run(["busybox", "insmod", name], check=True, timeout=60)
     remember("state")
     scenarios.kind("slab-lock", 40.0 * scenarios.MIB)(LOCKS)
-    held = fill(24)
-    remember("state")
-    memtriage("explain", state="state")
     memtriage("evidence", "-o", SCRATCH + "bundle.tar.gz", state="state")
-    for pipe in held:
-        os.close(pipe)
+    pipes = fill(PIPES)
+    memtriage("explain", state="state")
     for name in ("/proc/allocinfo", "/proc/modules"):
         shutil.copyfile(name, SCRATCH + os.path.basename(name))
-    with open("/proc/sys/vm/mem_profiling", "w", encoding="ascii") as handle:
-        handle.write("0")
-    memtriage("evidence", "--list", state="state")
+    for pipe in pipes:
+        os.close(pipe)
 
 
 def main() -> None:

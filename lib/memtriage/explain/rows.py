@@ -150,7 +150,7 @@ def _sites(proc: str, page: int, blind: list[Sight]) -> Iterator[Row]:
     pages = [site for site in sites if site.size >= max(1, site.calls) * page
              and not site.place.startswith(("mm/", "kernel/fork.c")) and "/mm/" not in site.place]
     for site in pages[:10]:
-        yield Row(1, site.place, f"allocated at {wording.clean(site.place, 60)}", site.size, "allocinfo", None)
+        yield Row(1, site.place, f"allocated by {wording.clean(site.words, 80)}", site.size, "allocinfo", None)
 
 
 def aliased(now: following.Now, sys: str) -> following.Now:
