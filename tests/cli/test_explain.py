@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ import pytest
 
 from tests.checks.command import FIXTURES, ROOT, environment, on
 from tests.recording import made
+from tests.replay.made import Host
 
 EXPECTED = Path(__file__).parent / "expected"
 SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
@@ -61,6 +63,40 @@ def test_every_byte_is_in_one_part(scenario: str) -> None:
     assert sum(row["size"] for row in found["ledger"]) == found["mem_total"]
     assert found["version"] == 1
     assert {row["source"] for row in found["ledger"]} and all(row["source"] for row in found["ledger"])
+
+
+def test_lines_of_source_of_what_no_counter_explains(tmp_path: Path) -> None:
+    """Pages, not objects, which are in slab, and not what mm/ took for others; a module by name."""
+    shutil.copytree(FIXTURES / "e-unaccounted/proc", tmp_path / "proc")
+    lines = ("allocinfo - version: 2.0",
+             "#     <size>  <calls> <tag info>",
+             "  1288490188       99 mm/readahead.c:200 func:ractl_alloc_folio accurate:no",
+             "  1073741824   262144 fs/pipe.c:184 func:anon_pipe_get_page",
+             "   805306368  4194304 fs/locks.c:285 func:locks_alloc_lock",
+             "   536870912    65536 drivers/net/x.c:88 [x_driver] func:x_refill",
+             "   268435456    65536 arch/x86/mm/pgtable.c:18 func:pte_alloc_one",
+             "           0        0 drivers/net/x.c:99 [x_driver] func:x_more")
+    (tmp_path / "proc/allocinfo").write_text("".join(f"{line} \n" for line in lines))
+    rows = explain("--procfs", str(tmp_path / "proc")).stdout.splitlines()
+    start = next(place for place, row in enumerate(rows) if "memory no counter explains" in row and row.endswith("what is left"))
+    assert rows[start + 1:start + 4] == [
+        "  1.00 GiB  26.0%               anon_pipe_get_page at fs/.. allocinfo",
+        "   512 MiB  13.0%               x_refill [x_driver] at dr.. allocinfo",
+        "   907 MiB  23.0%             processes                     meminfo AnonPages"]
+    found = json.loads(explain("--procfs", str(tmp_path / "proc"), "--json").stdout)
+    held = [row["words"] for part in found["ledger"] for row in part.get("within", []) if row["source"] == "allocinfo"]
+    assert held == ["allocated by anon_pipe_get_page at fs/pipe.c:184", "allocated by x_refill [x_driver] at drivers/net/x.c:88"]
+
+
+def test_the_window_is_that_of_the_option(tmp_path: Path) -> None:
+    """Half a minute is too short for the default of 4 h, and long for a window of 15 s."""
+    file, host = str(tmp_path / "recording"), Host(tmp_path / "recording", interval=10.0)
+    for moment in range(4):
+        host.sample(caches={"kmalloc-4k": 8000 + 500 * moment})
+    host.close()
+    for options, grown in (((), False), (("--window", "15s", "--warmup", "1s"), True)):
+        rows = [row for row in explain("--from", file, *options).stdout.splitlines() if "'kmalloc-4k'" in row and row.endswith("slabinfo")]
+        assert len(rows) == 1 and ("+703 MiB" in rows[0]) == grown, rows
 
 
 def test_live_as_root_and_as_nobody() -> None:

@@ -1,12 +1,14 @@
 """Runs in the guest, booted with slub_debug=U,nfs_inode_cache: a cache that grows, and what memtriage tells of who allocated it.
 
-    debugged.py        what the commands print; bundles and the kernel's files in /scratch
+    debugged.py             what the commands print; bundles and the kernel's files in /scratch
+    debugged.py profiled    the same of another kernel, booted with sysctl.vm.mem_profiling=1, on which file locks leak
 
 Played and judged by tests/guest/evidence.py.
 """
 
 from __future__ import annotations
 
+import fcntl
 import glob
 import os
 import shutil
@@ -19,6 +21,7 @@ from scenarios import SCRATCH
 
 FILES = 8000
 LOCKS = 60_000
+PIPES = 24
 scenarios.FILES = FILES
 
 
@@ -60,6 +63,31 @@ def taint() -> None:
     subprocess.run(["insmod", "/tmp/failover.ko"], check=True, timeout=60)
 
 
+def fill(count: int) -> list[int]:
+    """Pipes with a MiB in each: memory that no counter explains."""
+    held: list[int] = []
+    for _ in range(count):
+        held += os.pipe()
+        fcntl.fcntl(held[-1], 1031, scenarios.MIB)  # F_SETPIPE_SZ
+        os.write(held[-1], bytes(scenarios.MIB))
+    return held
+
+
+def profiled() -> None:
+    stage.loopback()
+    for name in glob.glob("/work/*.ko"):
+        subprocess.run(["busybox", "insmod", name], check=True, timeout=60)
+    remember("state")
+    scenarios.kind("slab-lock", 40.0 * scenarios.MIB)(LOCKS)
+    memtriage("evidence", "-o", SCRATCH + "bundle.tar.gz", state="state")
+    pipes = fill(PIPES)
+    memtriage("explain", state="state")
+    for name in ("/proc/allocinfo", "/proc/modules"):
+        shutil.copyfile(name, SCRATCH + os.path.basename(name))
+    for pipe in pipes:
+        os.close(pipe)
+
+
 def main() -> None:
     subprocess.run(["mount", "-t", "debugfs", "debugfs", "/sys/kernel/debug"], check=True, timeout=60)
     stage.loopback()
@@ -80,4 +108,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    profiled() if sys.argv[1:] == ["profiled"] else main()

@@ -2,6 +2,9 @@
 
     python tests/guest/evidence.py            boots it once, about a minute; leaves with 1 where a line is not as it should be
     python tests/guest/evidence.py --keep     and keeps the kernel's files as tests/fixtures/sites
+    python tests/guest/evidence.py --kernel VMLINUX [--module loop.ko]
+        the same by /proc/allocinfo, of a kernel built with CONFIG_MEM_ALLOC_PROFILING: none of Debian's is. What it needs of disks
+        (virtio, ext4) and network (IPv4) must be built in
 
 What is played: tests/guest/debugged.py.
 """
@@ -51,16 +54,35 @@ WANTED = {
     "modules.txt": (r"failover [0-9]+ 0 - Live 0x0 \(E\)", r"nfs [0-9]+ 2 nfsv4, Live 0x0"),
 }
 """Whole lines, by where they stand: those of the report with what they are wrapped to."""
+PROFILED = {
+    "said": (
+        r"allocation-sites\.txt +[0-9]+ B  who allocated it",
+        r"  2[34]\.[0-9] MiB +[0-9.]+% +anon_pipe_get_page at fs/\.\. allocinfo",
+    ),
+    "report.txt": (
+        r"Command line: console=ttyS0 .* sysctl\.vm\.mem_profiling=1 guest=cmd[0-9]+",
+        r"Lines of source that allocated objects of 192 bytes, the size of those of '\S+' \(/proc/allocinfo; other caches may have "
+        r"that size too\):",
+        r"- 11\.0 MiB in 60000 calls: fs/locks\.c:[0-9]+ func:locks_alloc_lock",
+        r"Lines of source that allocated most of all the kernel's memory, the slab's pages and the objects in them both "
+        r"\(/proc/allocinfo; allocation-sites\.txt has 50\):",
+    ),
+    "allocation-sites.txt": (
+        r"# /proc/allocinfo, the 50 largest: bytes, calls, place",
+        r"    11520000    60000 fs/locks\.c:[0-9]+ func:locks_alloc_lock",
+    ),
+}
+"""The same where /proc/allocinfo is there; of Linux 7.2."""
 
 
-def faults(texts: dict[str, str]) -> list[str]:
+def faults(texts: dict[str, str], lines_of: dict[str, tuple[str, ...]] = WANTED, commands: int = 4) -> list[str]:
     """What is not as it should be."""
-    found = [f"{name}: no line {wanted}" for name, lines in WANTED.items() for wanted in lines
+    found = [f"{name}: no line {wanted}" for name, lines in lines_of.items() for wanted in lines
              if not re.search(f"^{wanted}$", unwrapped(texts[name]) if name == "report.txt" else texts[name], re.MULTILINE)]
     found += [f"{name}: an address" for name, text in texts.items() if name != "said" and re.search("0x[0-9a-f]{8}", text)]
     if "not seen: vmallocinfo" in texts["report.txt"]:
         found.append("report.txt: vmallocinfo is not seen, and is among the files")
-    if texts["said"].count("left with 0\n") != 4:
+    if texts["said"].count("left with 0\n") != commands:
         found.append("said: a command failed")
     return found
 
@@ -72,14 +94,17 @@ def unwrapped(report: str) -> str:
     return re.sub(r"^   ", "", text, flags=re.MULTILINE)
 
 
-def play() -> None:
-    result = guest.run("debugged.py", limit=600, boot=f"slub_debug=U,{CACHE}")
+def play(kernel: Path | None, modules: tuple[Path, ...]) -> None:
+    if kernel is None:
+        result = guest.run("debugged.py", limit=600, boot=f"slub_debug=U,{CACHE}")
+    else:
+        result = guest.run("debugged.py", "profiled", limit=600, boot="sysctl.vm.mem_profiling=1", kernel=kernel, files=modules)
     if result.code:
         guest.clean(result)
         raise SystemExit(f"the guest left with {result.code} (99: did not get as far): {result.said[-1500:]}\n{result.console[-500:]}")
     OUT.mkdir(exist_ok=True)
     (OUT / "said").write_text(result.said)
-    for name in ("bundle.tar.gz", "alloc_traces", "modules"):
+    for name in ("bundle.tar.gz", "modules", "alloc_traces" if kernel is None else "allocinfo"):
         (OUT / name).unlink(missing_ok=True)
         guest.fetch(result, name, OUT / name)
     guest.clean(result)
@@ -96,35 +121,47 @@ def told() -> dict[str, str]:
     return texts
 
 
-def keep(release: str) -> None:
+def keep(release: str, profiled: bool) -> None:
     FIXTURE.mkdir(exist_ok=True)
-    for name in ("alloc_traces", "modules"):
-        (FIXTURE / name).write_bytes((OUT / name).read_bytes())
-    (FIXTURE / "SOURCES").write_text(f"made by tests/guest/evidence.py --keep: /sys/kernel/debug/slab/{CACHE}/alloc_traces and "
-                                    f"/proc/modules of {release} in a virtual machine\n")
+    sources = FIXTURE / "SOURCES"
+    made = sources.read_text().splitlines() if sources.exists() else []
+    if profiled:  # 115 KiB, most of it noughts
+        rows = [row for row in (OUT / "allocinfo").read_text().splitlines() if row.split()[:2] != ["0", "0"] or "[" in row]
+        (FIXTURE / "allocinfo").write_text("".join(row + "\n" for row in rows))
+        new = (f"allocinfo: /proc/allocinfo of {release}, built with CONFIG_MEM_ALLOC_PROFILING, in a virtual machine, without the lines "
+               "that count nothing, but for those of a module; made by tests/guest/evidence.py --kernel VMLINUX --keep")
+    else:
+        for name in ("alloc_traces", "modules"):
+            (FIXTURE / name).write_bytes((OUT / name).read_bytes())
+        new = (f"alloc_traces, modules: /sys/kernel/debug/slab/{CACHE}/alloc_traces and /proc/modules of {release} in a virtual machine; "
+               "made by tests/guest/evidence.py --keep")
+    kept = [row for row in made if row.partition(":")[0] != new.partition(":")[0]]
+    sources.write_text("".join(row + "\n" for row in sorted([*kept, new])))
 
 
 def main() -> int:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("--keep", action="store_true", help="keep the kernel's files as a fixture")
+    reader.add_argument("--kernel", type=Path, metavar="VMLINUX", help="boot this one, by /proc/allocinfo")
+    reader.add_argument("--module", type=Path, action="append", default=[], metavar="FILE", help="of it, to be loaded; may be repeated")
     args = reader.parse_args()
     if guest.missing():
         print(f"needs {', '.join(guest.missing())}")
         return 1
     guest.build()
-    play()
+    play(args.kernel, tuple(args.module))
     texts = told()
-    wrong = faults(texts)
+    wrong = faults(texts) if args.kernel is None else faults(texts, PROFILED, 2)
     for fault in wrong:
         print(f"WRONG: {fault}")
     kernel = re.search(r"Linux version (\S+)", texts["report.txt"])
     if wrong or kernel is None:
         print(texts["said"], texts["report.txt"], sep="\n")
         return 1
-    print(re.search(r"Who allocated.*?(?=\n\n)", texts["report.txt"], re.DOTALL)[0])  # type: ignore[index] - it was found above
+    print(*re.findall(r"(?:Who allocated|Lines of source).*?(?=\n\n)", texts["report.txt"], re.DOTALL), sep="\n")
     print(f"evidence on Linux {kernel[1]}: as it should be")
     if args.keep:
-        keep(f"Linux {kernel[1]}")
+        keep(f"Linux {kernel[1]}", args.kernel is not None)
     return 0
 
 

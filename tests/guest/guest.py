@@ -230,13 +230,14 @@ def _initrd(root: Path, kernel: Path, release: str) -> None:
 
 def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = "fast", limit: float = 600, swap: int = 0,
         folder: Path | None = None, counted: bool = False, network: tuple[str, ...] = ("-net", "none"),
-        files: tuple[Path, ...] = (), machine: str = "q35", boot: str = "") -> Result:
+        files: tuple[Path, ...] = (), machine: str = "q35", boot: str = "", kernel: Path | None = None) -> Result:
     """Boots the guest, runs ``script`` of this folder in it with ``words``, and returns what it said. Every disk is throttled alike.
 
     ``counted``: the guest's clock follows the instructions it executes while it is busy (QEMU's icount), so that a host with other work
     makes everything take longer, and the guest does not notice: its programs take the same share of its seconds everywhere.
     ``network`` are QEMU's own words; ``files`` are copied to /work beside the scripts. ``machine`` is QEMU's,
-    with options: ``q35,hpet=off`` for a guest that its real-time clock wakes. ``boot`` are more words for the kernel's command line.
+    with options: ``q35,hpet=off`` for a guest that its real-time clock wakes. ``boot`` are more words for the kernel's command line;
+    ``kernel`` is another one than Debian's, a vmlinux with all in it that the disks need.
     """
     work = Path(tempfile.mkdtemp(prefix="run-", dir=folder or LAB))
     share = work / "share"
@@ -265,7 +266,7 @@ def run(script: str, *words: str, memory: int = 512, cpus: int = 1, disk: str = 
     command = ["qemu-system-x86_64", *(COUNTED if counted else ("-accel", "tcg,thread=multi")), "-cpu", "max,-erms,-fsrm", "-M", machine,
                "-m", str(memory), "-smp", str(cpus), "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", *network,
                "-serial", f"file:{work / 'console'}", "-serial", f"file:{said}",
-               "-kernel", str(LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
+               "-kernel", str(kernel or LAB / "vmlinuz"), "-initrd", str(LAB / "initrd.gz"), "-append", append, *drives]
     parent = os.getpid()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           env={**os.environ, "TMPDIR": str(work)}, preexec_fn=lambda: die_with_parent(parent)) as guest:  # noqa: PLW1509

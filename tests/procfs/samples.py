@@ -406,6 +406,7 @@ ALLOCINFO_2 = b"""allocinfo - version: 2.0
        49152       48 arch/x86/kernel/cpu/mce/core.c:2709 func:mce_device_create accurate:no
            0        0 arch/x86/kernel/kdebugfs.c:105 func:create_setup_data_nodes
 """
+ALLOCINFO_7_2 = (Path(__file__).parents[1] / "fixtures/sites/allocinfo").read_bytes()
 ALLOC_TRACES = (Path(__file__).parents[1] / "fixtures/sites/alloc_traces").read_bytes()
 ALLOC_TRACES_KMALLOC = b"""\
     338 pci_alloc_dev+0x2c/0xa0 waste=521872/1544 age=290837/291891/293509 pid=1 cpus=106 nodes=0-1
@@ -445,7 +446,7 @@ NET_TCP6 = b"""\
 
 ALL: dict[str, list[bytes]] = {
     "alloc_traces": [ALLOC_TRACES, ALLOC_TRACES_KMALLOC, ALLOC_CALLS, b"No data\n"],
-    "allocinfo": [ALLOCINFO, ALLOCINFO_2],
+    "allocinfo": [ALLOCINFO, ALLOCINFO_2, ALLOCINFO_7_2],
     "arcstats": [ARCSTATS],
     "boot_id": [BOOT_ID],
     "buddyinfo": [BUDDYINFO],

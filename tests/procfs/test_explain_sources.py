@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 from pathlib import Path
 
@@ -35,6 +36,12 @@ def test_allocinfo() -> None:
     found = allocinfo.parse(samples.ALLOCINFO_2)
     assert found.largest(1) == [allocinfo.Site(49152, 48, "arch/x86/kernel/cpu/mce/core.c:2709 func:mce_device_create", False)]
     assert found.sites[1].accurate and found.odd == []
+    found = allocinfo.parse(samples.ALLOCINFO_7_2)  # a real one: a blank ends each of its lines
+    assert found.odd == [] and len(found.sites) > 400 and 0 < sum(not site.accurate for site in found.sites) < 10
+    locks, = (site for site in found.sites if site.place.endswith(" func:locks_alloc_lock"))
+    assert (locks.size, locks.calls) == (60_000 * 192, 60_000) and re.fullmatch(r"locks_alloc_lock at fs/locks\.c:[0-9]+", locks.words)
+    assert any(re.fullmatch(r"loop_add \[loop\] at drivers/block/loop\.c:[0-9]+", site.words) for site in found.sites)
+    assert allocinfo.Site(1, 1, "what").words == "what"
     for data in (b"", b"\n", b"allocinfo\n", b"allocinfo - version: x\n"):
         with pytest.raises(Malformed):
             allocinfo.parse(data)

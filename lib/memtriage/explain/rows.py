@@ -105,7 +105,7 @@ def _children(part: str, proc: str, sys: str, now: following.Now, owners: Owners
         except files.ProcfsError as error:
             blind.append(Sight("vmallocinfo", error.reason, size))
     elif part == "unaccounted":
-        yield from _sites(proc, blind)
+        yield from _sites(proc, now.page, blind)
 
 
 LEAST = 8 * 1024**2
@@ -135,17 +135,22 @@ def _shared(proc: str, now: following.Now, owners: Owners) -> Iterator[Row]:
         yield Row(1, "tmpfs", words, rest, "Shmem, the rest", None)
 
 
-def _sites(proc: str, blind: list[Sight]) -> Iterator[Row]:
-    """Lines of kernel source that hold pages, where the kernel counts them. Slab's own are in slab already."""
+def _sites(proc: str, page: int, blind: list[Sight]) -> Iterator[Row]:
+    """Lines of kernel source that hold pages, where the kernel counts them: what is less than a page is an object, and in slab already.
+
+    So are some of a page or two, by kmalloc. What mm/ and fork.c took stands in page cache, processes, slab, vmalloc and stacks.
+    """
     if not os.path.exists(os.path.join(proc, "allocinfo")):
         return
     try:
-        sites = allocinfo.read(proc).largest(200)
+        sites = allocinfo.read(proc).largest(100_000)
     except files.ProcfsError as error:
         blind.append(Sight("allocinfo", error.reason, None))
         return
-    for site in [site for site in sites if not site.place.startswith(("mm/", "fs/", "kernel/fork.c"))][:10]:
-        yield Row(1, site.place, f"allocated at {wording.clean(site.place, 60)}", site.size, "allocinfo", None)
+    pages = [site for site in sites if site.size >= max(1, site.calls) * page
+             and not site.place.startswith(("mm/", "kernel/fork.c")) and "/mm/" not in site.place]
+    for site in pages[:10]:
+        yield Row(1, site.place, f"allocated by {wording.clean(site.words, 80)}", site.size, "allocinfo", None)
 
 
 def aliased(now: following.Now, sys: str) -> following.Now:

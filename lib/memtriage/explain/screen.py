@@ -121,6 +121,7 @@ def _table(answer: Answer, room: int, everything: bool) -> Iterator[str]:
 def _row(row: Row, total: int) -> str:
     growth = wording.signed(row.growth_per_hour) if row.growth_per_hour is not None and abs(row.growth_per_hour) >= 1024**2 else ""
     words = "  " + row.words.replace("process group ", "").replace("slab cache ", "") if row.level else row.words
+    words = words if len(words) <= WORDS else words.replace("allocated by ", "")
     words = words if len(words) <= WORDS else words[: WORDS - 2] + ".."
     line = f"{wording.size(row.size):>10} {wording.share(row.size, total):>6} {growth:>10}  {words:<{WORDS}} {row.source}"
     return wording.line(line[:WIDTH])

@@ -73,24 +73,25 @@ def parse(data: bytes) -> Traces:
     if not data.strip():
         raise files.Malformed("alloc_traces", "empty")
     sites: list[Site] = []
-    stack: list[str] | None = None
-    """Of the site that is being read."""
+    stacks: list[list[str]] = []
+    reading = False
     for line in lines:
         text = files.text(line).strip()
         head = _HEAD.fullmatch(text)
         if head:
             more = _MORE.search(head[2])
             place = head[2][: more.start()] if more else head[2]
-            stack = []
             sites.append(Site(int(head[1]), place, head[2][len(place):].strip(), ()))
+            stacks.append([])
+            reading = True
         elif not text:
-            stack = None
-        elif stack is not None and line[:1] in (b" ", b"\t"):
-            stack.append(text)
-            sites[-1] = sites[-1]._replace(stack=tuple(stack))
+            reading = False  # a blank line ends a stack
+        elif reading and line[:1] in (b" ", b"\t"):
+            stacks[-1].append(text)
         elif text != "No data":
             odd.append(text)
-    return Traces(sorted(sites, key=lambda site: -site.objects), odd)
+    whole = [site._replace(stack=tuple(stack)) for site, stack in zip(sites, stacks)]
+    return Traces(sorted(whole, key=lambda site: -site.objects), odd)
 
 
 def tracked(sys: str, cache: str) -> bool:

@@ -20,6 +20,13 @@ class Site(NamedTuple):
     accurate: bool = True
     """False where the kernel says that it could not count all (version 2.0, Linux 6.18)."""
 
+    @property
+    def words(self) -> str:
+        """``loop_add [loop] at drivers/block/loop.c:2004``."""
+        spot, _, name = self.place.partition(" func:")
+        file, bracket, module = spot.partition(" [")
+        return f"{name}{bracket}{module} at {file}" if name else self.place
+
 
 class Allocinfo(NamedTuple):
     sites: list[Site]

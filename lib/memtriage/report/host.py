@@ -6,7 +6,7 @@ import os
 import re
 
 from memtriage.diagnosis import Cache
-from memtriage.procfs import files
+from memtriage.procfs import files, slabinfo
 from memtriage.record import NamedTuple
 from memtriage.recording.payload import Content
 from memtriage.report import sites
@@ -73,13 +73,22 @@ def facts(content: Content, here: bool, live: bool, cache: Cache | None, private
                      "not known (not recorded)", "not known (not recorded)", "",
                      ["Allocation sites: not in a recording. On the host: memtriage evidence, as root."], {}, {}, texts, lacking)
     release = text("sys/kernel/osrelease")
-    said = sites.find(cache, release, private, texts, lacking)
+    said = sites.find(cache, _object_size(content, cache), release, private, texts, lacking)
     number = files.number(_text("sys/kernel/tainted").strip())
     modules = _modules(private, texts, lacking)
     _put(texts, lacking, "vmallocinfo.txt", "vmallocinfo", lambda data: _kernels(data, private).encode())
     return Facts(release, text("version"), text("cmdline"), _installed(release, private),
                  "not known" if number is None else tainted(number), modules, f", {os.cpu_count()} CPUs, {os.uname().machine}", said,
                  _work() if live else {}, {}, texts, lacking)
+
+
+def _object_size(content: Content, cache: Cache | None) -> int:
+    """Bytes, by slabinfo; 0 where it is not known."""
+    try:
+        caches = slabinfo.parse(content.sources["slabinfo"].data or b"").caches
+    except (KeyError, files.ProcfsError):
+        return 0
+    return next((one.objsize for one in caches if cache is not None and one.name == cache.name), 0)
 
 
 def _text(name: str, root: str = "/proc") -> bytes:

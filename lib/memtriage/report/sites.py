@@ -11,8 +11,8 @@ from memtriage.report.private import Private
 from memtriage.wording import clean, share, size
 
 FILE = "allocation-sites.txt"
-FUNCTIONS, WAYS, CALLERS = 8, 3, 10
-"""In the report: functions, ways to each, and functions on each way."""
+FUNCTIONS, WAYS, CALLERS, ALIKE = 8, 3, 10, 5
+"""In the report: functions or lines, ways to each, and functions on each way; lines whose objects are of the cache's size."""
 TRACES, LARGEST = 100, 50
 """In the file."""
 RENAMED = (6, 9)
@@ -20,9 +20,10 @@ RENAMED = (6, 9)
 _ADDRESS = re.compile(r"0x[0-9a-f]{8,16}")
 
 
-def find(cache: Cache | None, release: str, private: Private, texts: dict[str, bytes], lacking: list[tuple[str, str]],
+def find(cache: Cache | None, objsize: int, release: str, private: Private, texts: dict[str, bytes], lacking: list[tuple[str, str]],
          proc: str = "/proc", sys: str = "/sys") -> list[str]:
-    """Sentences for the report, and the file among ``texts``; ``cache`` is the suspect where it is one."""
+    """Sentences for the report, and the file among ``texts``; ``cache`` is the suspect where it is one, of objects of
+    ``objsize`` bytes, 0 where that is not known."""
     said: list[str] = []
     rows: list[str] = []
     why: list[str] = []
@@ -39,11 +40,16 @@ def find(cache: Cache | None, release: str, private: Private, texts: dict[str, b
         except files.ProcfsError as error:
             why.append(f"{error.path}: {error.reason}")
     try:
-        largest = [site for site in allocinfo.read(proc).largest(LARGEST) if site.size > 0]
+        known = [site for site in allocinfo.read(proc).largest(100_000) if site.size > 0]
+        largest, alike = known[:LARGEST], [site for site in known if site.size == site.calls * objsize]
+        if cache is not None and alike:
+            said.append(f"Lines of source that allocated objects of {objsize} bytes, the size of those of '{clean(cache.name, 40)}' "
+                        "(/proc/allocinfo; other caches may have that size too):")
+            said += [_line(site, private) for site in alike[:ALIKE]]
         if largest:
-            said.append("Allocation sites of all of the kernel's memory (/proc/allocinfo):")
-            said += [f"  {size(site.size)} in {site.calls} calls: {_clean(site.place, private)}"
-                     f"{'' if site.accurate else ' (the kernel missed some)'}" for site in largest[:FUNCTIONS]]
+            said.append("Lines of source that allocated most of all the kernel's memory, the slab's pages and the objects in them both "
+                        f"(/proc/allocinfo; {FILE} has {len(largest)}):")
+            said += [_line(site, private) for site in largest[:FUNCTIONS]]
             rows += [f"# /proc/allocinfo, the {len(largest)} largest: bytes, calls, place"]
             rows += [f"{site.size:>12} {site.calls:>8} {_clean(site.place, private)}{'' if site.accurate else ' accurate:no'}"
                      for site in largest]
@@ -58,6 +64,11 @@ def find(cache: Cache | None, release: str, private: Private, texts: dict[str, b
         return said
     lacking.append((FILE, "; ".join(why)))
     return [f"Allocation sites are not known: {'; '.join(why)}."]
+
+
+def _line(site: allocinfo.Site, private: Private) -> str:
+    missed = "" if site.accurate else " (the kernel missed some)"
+    return f"  {size(site.size)} in {site.calls} calls: {_clean(site.place, private)}{missed}"
 
 
 def _objects(cache: Cache, traces: alloc_traces.Traces, private: Private) -> Iterator[str]:
