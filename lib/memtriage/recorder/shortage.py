@@ -63,7 +63,7 @@ class Shortage:
         left = value(meminfo, b"MemAvailable:")
         if left is None:
             left = (value(meminfo, b"MemFree:") or 0) + (value(meminfo, b"\nCached:") or 0) - (value(meminfo, b"\nShmem:") or 0)
-        if total and left - self.low < LEFT * total:
+        if total and left - self.low < LEFT * (total - _huge(meminfo)):
             self._short("low")
 
     def _short(self, why: str) -> None:
@@ -73,6 +73,14 @@ class Shortage:
     @property
     def now(self) -> bool:
         return time.monotonic() < self.until
+
+
+def _huge(meminfo: bytes) -> int:
+    """Bytes set aside as huge pages, which are no longer there to be short of; the sum is in meminfo since Linux 4.20."""
+    found = value(meminfo, b"\nHugetlb:")
+    if found is None:
+        found = (value(meminfo, b"\nHugePages_Total:") or 0) // 1024 * (value(meminfo, b"\nHugepagesize:") or 0)
+    return found
 
 
 def value(data: bytes, key: bytes) -> int | None:
