@@ -10,6 +10,8 @@ import os
 import select
 import time
 
+from memtriage.recorder.sources import File, Scratch
+
 TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
 """Microseconds stalled in a window. The second is for a user without CAP_SYS_RESOURCE: windows of two seconds only, since Linux 6.5."""
 HOLD_S = 30.0
@@ -90,3 +92,16 @@ def value(data: bytes, key: bytes) -> int | None:
         return None
     words = data[place + len(key) : place + len(key) + 40].split(None, 1)
     return int(words[0]) * 1024 if words and words[0].isdigit() else None
+
+
+def low_watermark(files: list[File], scratch: Scratch) -> int:
+    """Bytes of all zones' low watermarks, 0 where the kernel does not say."""
+    pages = 0
+    for file in files:
+        if file.name == "zoneinfo":
+            data = file.read(scratch, 0).data or b""
+            for line in data.split(b"\n"):
+                words = line.split()
+                if len(words) == 2 and words[0] == b"low" and words[1].isdigit():
+                    pages += int(words[1])
+    return pages * int(os.sysconf("SC_PAGE_SIZE"))
