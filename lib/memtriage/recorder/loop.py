@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 import zlib
 
@@ -77,6 +78,7 @@ class Recorder:
             self.priority, self.oom = guard.raise_priority(), guard.spare_from_oom()
         else:
             self.priority, self.oom = "not asked for", guard.own_oom_score()
+        threading.stack_size(guard.STACK)
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
         self.rare = Rare(self.slab)
