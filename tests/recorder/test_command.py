@@ -273,6 +273,31 @@ def test_printed(story):
         "2023-11-14 22:16:00 available 459 MiB (47.0%); slab nfs_inode_cache 148 MiB +31.2 MiB"]
 
 
+def test_what_was_lost_is_not_gone(tmp_path):
+    """slabinfo did not answer in time, and the processes could not be listed: they are compared with what was read before."""
+    author = made.Author(made.Ring.open(str(tmp_path / "r"), 256 * 1024))
+    content, lost = made.content, made.Source(None, 0, 0, 0)
+    for number, (grown, pages) in enumerate(((12800, 60000), (0, 0), (14000, 61000), (0, 0), (0, 0))):
+        one = content(author.chance, 1)
+        sources = {"meta": made.Source(b"page_size 4096\n", 0, 0, 0), "meminfo": made.Source(MEMINFO % 500000, 0, 0, 0),
+                   "slabinfo": made.Source(SLAB % (8 * grown, 8 * grown, grown, grown), 0, 0, 0) if grown or number == 4 else lost}
+        stat = b"7 (httpd) S 1 7 7 0 -1 4194560" + b" 0" * 44 + b"\n"
+        processes = {7: made.Process(stat, b"%d %d 0 0 0 5 0\n" % (pages, pages))} if pages else {}
+        listing = one.listing if pages or number == 4 else lost
+        this = made.Content(sources, processes, listing)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(made, "content", lambda chance, number, this=this: this)
+            author.write((1_700_000_000 + 10 * number) * 10**9, (100 + 10 * number) * 10**9, 10000)
+    author.ring.close()
+    lines = command("--print", "--output", str(tmp_path / "r")).stdout.splitlines()
+    assert [line.partition(")")[2] for line in lines] == [
+        "; httpd 234 MiB; slab nfs_inode_cache 100 MiB",
+        "",
+        "; httpd 238 MiB +3.91 MiB; slab nfs_inode_cache 109 MiB +9.38 MiB",
+        "",
+        "; slab nfs_inode_cache 0 B -109 MiB; httpd gone -238 MiB"]
+
+
 def test_exported_as_json_lines(story):
     done = command("--export", "jsonl", "--output", story)
     assert (done.returncode, done.stderr) == (0, "")

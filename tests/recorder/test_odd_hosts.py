@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from memtriage.recorder.slow import Details
+from memtriage.recorder.slow import GroupFiles
 from memtriage.recording import Recording, Sample
 from tests.recorder.runs import command, python
 
@@ -64,14 +64,14 @@ def test_control_groups_above_a_size_24_at_most(host: Path, above: str, first: i
 
 def test_a_control_group_that_was_made_anew_is_read_again(host: Path) -> None:
     """A service that was restarted: under the same name there is another group, and the old one's descriptor reads nothing any more."""
-    found = Details(str(host / "proc"), str(host / "sys/fs/cgroup"), 0)
+    found = GroupFiles(str(host / "sys/fs/cgroup"), 0)
     folder = Path(os.fsdecode(group(host, b"httpd.service", 5)))
-    assert [source.data for source in found.read()[2].values()] == [b"5\n"]
+    assert [source.data for source in found.read()[1].values()] == [b"5\n"]
     (folder / "memory.current").unlink()
     folder.rmdir()
     group(host, b"httpd.service", 7)
     found._scanned = -1e9
-    assert [source.data for source in found.read()[2].values()] == [b"7\n"]
+    assert [source.data for source in found.read()[1].values()] == [b"7\n"]
     handle = found.files[0].handle
     found._scanned = -1e9
     found.read()
@@ -79,7 +79,7 @@ def test_a_control_group_that_was_made_anew_is_read_again(host: Path) -> None:
     (folder / "memory.current").unlink()
     folder.rmdir()
     found._scanned = -1e9
-    assert found.read()[1:] == ([], {})
+    assert found.read() == ([], {})
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(handle)
 

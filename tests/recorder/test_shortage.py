@@ -31,6 +31,9 @@ def text(total: int, available: int | None, free: int = 0, cached: int = 0, shme
     (text(1000 * MIB, 120 * MIB), 30 * MIB, True),  # what lies below the low watermark is nobody's
     (text(1000 * MIB, None, 50 * MIB, 200 * MIB), 0, False),
     (text(1000 * MIB, None, 50 * MIB, 200 * MIB, 190 * MIB), 0, True),
+    # A database's huge pages are 800 of its 1,000 MiB: of the rest a quarter is left, and 18.
+    (text(1000 * MIB, 50 * MIB) + b"Hugetlb: 819200 kB\n", 0, False), (text(1000 * MIB, 18 * MIB) + b"Hugetlb: 819200 kB\n", 0, True),
+    (text(1000 * MIB, 50 * MIB) + b"HugePages_Total:     400\nHugepagesize:       2048 kB\n", 0, False),
     (b"", 0, False), (None, 0, False), (b"MemTotal: x kB\nMemAvailable: 1 kB\n", 0, False), (b"\xff\n", 0, False)])
 def test_by_what_is_left(meminfo: bytes | None, low: int, short: bool) -> None:
     found = Shortage("/nonexistent", low, select.poll())

@@ -76,6 +76,34 @@ assert one.close()
         assert max(gap.seconds for gap in recording.gaps(0.1)) < 5
 
 
+def test_a_blocked_command_line_stops_neither_control_groups_nor_grows(tmp_path: Path) -> None:
+    """A process whose memory lock is held for good: its command line is never read, and ps hangs as well."""
+    folder = tmp_path / "sys/fs/cgroup"
+    (folder / "httpd").mkdir(parents=True)
+    (folder / "cgroup.controllers").write_text("memory\n")
+    (folder / "httpd/memory.current").write_text("900000000\n")
+    python("""
+from memtriage.recorder import loop
+loop.MOST = 100
+one = made(sys.argv[1], samples=30, interval=0.05, sysfs=sys.argv[2], rare_s=0.3)
+one.warm()
+one.detail.work = lambda: time.sleep(20)
+sample = one._sample
+def moving(late):
+    with open(sys.argv[2] + "/fs/cgroup/httpd/memory.current", "r+") as handle:
+        handle.write("%d\\n" % (900000000 + one.taken))
+    one.processes.wanted += range(100000, 100060)
+    sample(late)
+one._sample = moving
+one.run()
+assert len(one.processes.wanted) == 100
+assert one.close()
+""", str(tmp_path / "r"), str(tmp_path / "sys"), timeout=15)
+    with Recording(str(tmp_path / "r")) as recording:
+        last = list(recording.samples())[-1].content.sources[f"{folder}/httpd/memory.current"]
+    assert (last.data, last.earlier) == (b"900000029\n", False)
+
+
 STALL = """
 one = made(sys.argv[1], samples=60, interval=0.02)
 one.warm()

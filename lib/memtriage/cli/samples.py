@@ -52,6 +52,12 @@ def users(sample: Sample) -> dict[str, User]:
     return found
 
 
+def _unknown(sample: Sample) -> str:
+    """Of which kinds of users, by the first letter of their keys, this sample does not tell: what was lost is not gone."""
+    slab = sample.content.sources.get("slabinfo")
+    return ("p" if sample.content.listing.data is None else "") + ("c" if slab is None or slab.data is None else "")
+
+
 def printed(recording: Recording, samples: Iterator[Sample], above: int, grew: int) -> Iterator[str]:
     """A line a sample: what is left, then whatever holds ``above`` bytes or more or grew by ``grew`` since the line before."""
     before: dict[str, User] = {}
@@ -65,10 +71,11 @@ def printed(recording: Recording, samples: Iterator[Sample], above: int, grew: i
             if user.held >= above or abs(change) >= grew:
                 count = f" ({user.processes} processes)" if user.processes > 1 else ""
                 listed.append(f"{clean(user.words, 40)}{count} {size(user.held)}" + (f" {signed(change)}" if change else ""))
+        unknown = _unknown(sample)
         gone = [f"{clean(user.words, 40)} gone {signed(-user.held)}" for key, user in before.items()
-                if key not in found and user.held >= grew]
+                if key not in found and key[0] not in unknown and user.held >= grew]
         yield f"{_clock(sample)} {_left(sample)}" + "".join("; " + words for words in listed + gone)
-        before, last = found, sample
+        before, last = {**{key: user for key, user in before.items() if key[0] in unknown}, **found}, sample
 
 
 def _between(last: Sample | None, sample: Sample) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import select
 import signal
+import threading
 import time
 
 import memtriage
@@ -12,11 +13,11 @@ from memtriage.record import NamedTuple
 from memtriage.recorder import guard
 from memtriage.recorder.kernel_log import KernelLog
 from memtriage.recorder.notify import Notify
-from memtriage.recorder.processes import Processes, without
+from memtriage.recorder.processes import MOST, Processes, without
 from memtriage.recorder.rare import Groups, Rare
-from memtriage.recorder.shortage import Shortage
-from memtriage.recorder.slow import Details, Slab, Worker, memory_groups
-from memtriage.recorder.sources import ALIASES, EMPTY, FILES, File, Scratch, once, opened, removed
+from memtriage.recorder.shortage import Shortage, low_watermark
+from memtriage.recorder.slow import Details, GroupFiles, Slab, Worker, memory_groups
+from memtriage.recorder.sources import ALIASES, EMPTY, FILES, Scratch, once, opened, removed
 from memtriage.recorder.writer import Writer
 from memtriage.recording import FIRST, Content, Process, Ring, Source, glance, layout, payload
 
@@ -28,7 +29,7 @@ BUFFER = 1024 * 1024
 STOCK = 1536 * 1024
 """Bytes of heap beyond what the first samples need."""
 DETAILS_WAIT = 0.03
-"""Seconds a sample waits for command lines."""
+"""Seconds a sample waits for command lines, and for control groups."""
 
 
 class Settings(NamedTuple):
@@ -71,16 +72,19 @@ class Recorder:
         self.processes = Processes(settings.root, guard.many_files())
         self.log = KernelLog(settings.kmsg)
         self.once = once(settings.root, ALIASES.replace("/sys", settings.sysfs, 1))
-        self.shortage = Shortage(settings.root, _low_watermark(self.files, self.scratch), self.poll)
+        self.shortage = Shortage(settings.root, low_watermark(self.files, self.scratch), self.poll)
         if settings.priority:
             self.priority, self.oom = guard.raise_priority(), guard.spare_from_oom()
         else:
             self.priority, self.oom = "not asked for", guard.own_oom_score()
+        threading.stack_size(guard.STACK)
         self.writer = Writer(ring, BUFFER, settings.sync_s)
         self.slab = Worker(slab.read, "slabinfo") if slab is not None else None
         self.rare = Rare(self.slab)
-        self.details = Details(settings.root, memory_groups(settings.sysfs), settings.groups_above)
+        self.details = Details(settings.root)
         self.detail = Worker(self.details.read, "details", guard.usual_priority)
+        self.group_files = GroupFiles(memory_groups(settings.sysfs), settings.groups_above)
+        self.grouping = Worker(self.group_files.read, "groups", guard.usual_priority)
         self.groups = Groups()
         self.locked = "no: not asked for"
         self.meta = EMPTY
@@ -227,6 +231,7 @@ class Recorder:
         processes, listing = self.processes.read(zero, self.rare.due)
         sources["kmsg"] = self.log.read()
         self._ask_details(processes)
+        self._ask_groups()
         slab = self.rare.slabinfo(zero, info)
         if slab is not None:
             sources["slabinfo"] = slab
@@ -242,23 +247,33 @@ class Recorder:
     def _ask_details(self, processes: dict[int, Process]) -> None:
         """New processes are described in the sample that sees them if that takes no time, else in a later one."""
         self._take_details(0.0, processes)
-        if not self.detail.busy:
+        if self.detail.busy:
+            del self.processes.wanted[:-MOST]
+        elif self.processes.wanted:
             self.details.pids, self.processes.wanted = self.processes.wanted, []
-            self.details.calm, self.details.full = not self.shortage.now, self.rare.due
-            if self.details.idle():
-                self.groups.take([file.name for file in self.details.files], self.details.sizes())
-            else:
-                self.detail.ask()
-                self._take_details(DETAILS_WAIT, processes)
+            self.detail.ask()
+            self._take_details(DETAILS_WAIT, processes)
 
     def _take_details(self, seconds: float, processes: dict[int, Process]) -> None:
-        answer = self.detail.answer(seconds)
+        for pid, cmdline, cgroup in self.detail.answer(seconds) or ():
+            process = self.processes.describe(pid, cmdline, cgroup)
+            if process is not None and pid in processes:
+                processes[pid] = process
+
+    def _ask_groups(self) -> None:
+        self._take_groups(self.grouping.answer(0.0))
+        if not self.grouping.busy:
+            files = self.group_files
+            files.calm, files.full = not self.shortage.now, self.rare.due
+            if files.idle():
+                self.groups.take([file.name for file in files.files], files.sizes())
+            else:
+                self.grouping.ask()
+                self._take_groups(self.grouping.answer(DETAILS_WAIT))
+
+    def _take_groups(self, answer: tuple[list[str], dict[str, Source]] | None) -> None:
         if answer is not None:
-            for pid, cmdline, cgroup in answer[0]:
-                process = self.processes.describe(pid, cmdline, cgroup)
-                if process is not None and pid in processes:
-                    processes[pid] = process
-            self.groups.take(answer[1], answer[2])
+            self.groups.take(*answer)
 
     def _stop(self, number: int, frame: object) -> None:
         self.stopping = True
@@ -273,16 +288,3 @@ class Recorder:
         if done:
             self.writer.ring.close()
         return done
-
-
-def _low_watermark(files: list[File], scratch: Scratch) -> int:
-    """Bytes of all zones' low watermarks, 0 where the kernel does not say."""
-    pages = 0
-    for file in files:
-        if file.name == "zoneinfo":
-            data = file.read(scratch, 0).data or b""
-            for line in data.split(b"\n"):
-                words = line.split()
-                if len(words) == 2 and words[0] == b"low" and words[1].isdigit():
-                    pages += int(words[1])
-    return pages * int(os.sysconf("SC_PAGE_SIZE"))

@@ -10,6 +10,7 @@ import os
 import select
 import time
 
+from memtriage.recorder.sources import File, Scratch
 from memtriage.recording import glance
 
 TRIGGERS = (b"some 150000 1000000\0", b"some 300000 2000000\0")
@@ -65,7 +66,7 @@ class Shortage:
         left = glance.value(meminfo, b"MemAvailable:")
         if left is None:
             left = sum(glance.value(meminfo, name) or 0 for name in (b"MemFree:", b"Cached:")) - (glance.value(meminfo, b"Shmem:") or 0)
-        if total and left - self.low < LEFT * total:
+        if total and left - self.low < LEFT * (total - _huge(meminfo)):
             self._short("low")
 
     def _short(self, why: str) -> None:
@@ -75,3 +76,24 @@ class Shortage:
     @property
     def now(self) -> bool:
         return time.monotonic() < self.until
+
+
+def _huge(meminfo: bytes) -> int:
+    """Bytes set aside as huge pages, which are no longer there to be short of; the sum is in meminfo since Linux 4.20."""
+    found = glance.value(meminfo, b"Hugetlb:")
+    if found is None:
+        found = (glance.value(meminfo, b"HugePages_Total:", b"") or 0) * (glance.value(meminfo, b"Hugepagesize:") or 0)
+    return found
+
+
+def low_watermark(files: list[File], scratch: Scratch) -> int:
+    """Bytes of all zones' low watermarks, 0 where the kernel does not say."""
+    pages = 0
+    for file in files:
+        if file.name == "zoneinfo":
+            data = file.read(scratch, 0).data or b""
+            for line in data.split(b"\n"):
+                words = line.split()
+                if len(words) == 2 and words[0] == b"low" and words[1].isdigit():
+                    pages += int(words[1])
+    return pages * int(os.sysconf("SC_PAGE_SIZE"))

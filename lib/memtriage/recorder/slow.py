@@ -1,7 +1,7 @@
 """Reads that may block for long, each kind in a thread of its own: the sample waits a moment for them and then goes on without.
 
 slabinfo takes the lock under which caches are made and destroyed; a command line needs the memory lock of its process, which a process
-short of memory holds while it waits for the disk; control groups are listed under a lock of all of them.
+short of memory holds while it waits for the disk, and one that hangs for good; control groups are listed under a lock of all of them.
 """
 
 from __future__ import annotations
@@ -90,47 +90,16 @@ class Slab:
 
 
 class Details:
-    """Command lines and control groups of processes just seen, and memory files of the larger control groups."""
+    """Command lines and control groups of processes just seen."""
 
-    def __init__(self, root: str, groups: str, above: int) -> None:
-        """``groups`` is the folder of the memory controller, empty for none; ``above`` the bytes from which a group is recorded."""
+    def __init__(self, root: str) -> None:
         self.root = root
-        self.groups = groups
-        self.above = above
-        self.names = _V2 if os.path.exists(os.path.join(groups, "cgroup.controllers")) else _V1
-        self.longest = max(self.names, key=len)
         self.pids: list[int] = []
-        self.calm = True
-        """Whether there is time to look for new groups."""
-        self.full = True
-        """Whether to read all files of control groups. Else only how much they have: for memory.stat the kernel adds up all CPUs."""
-        self.scratch = Scratch(65536)
-        self.files: list[File] = []
-        self._scanned = -1e9
 
-    def idle(self) -> bool:
-        """Whether :meth:`read` would do no more than :meth:`sizes` does."""
-        return not (self.pids or (self.files and self.full) or self._due())
-
-    def sizes(self) -> dict[str, Source]:
-        """How much each of the control groups has: a counter and no lock, not worth waking another thread for. Only while that is idle."""
-        return {file.name: file.read(self.scratch, 0) for file in self.files if file.name.endswith(self.names[0])}
-
-    def _due(self) -> bool:
-        return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
-
-    def read(self) -> tuple[list[tuple[int, bytes, bytes]], list[str], dict[str, Source]]:
-        """Number, command line and control group of processes; names of all files of control groups; those of them that were read."""
-        found = []
+    def read(self) -> list[tuple[int, bytes, bytes]]:
+        """Number, command line and control group of each."""
         pids, self.pids = self.pids, []
-        for pid in pids:
-            found.append((pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)))
-        if self._due():
-            self._scanned = time.monotonic()
-            self._rescan()
-            self.full = True
-        read = {file.name: file.read(self.scratch, 0) for file in self.files} if self.full else self.sizes()
-        return found, [file.name for file in self.files], read
+        return [(pid, self._text(f"{pid}/cmdline", _CMDLINE), self._text(f"{pid}/cgroup", _CGROUP)) for pid in pids]
 
     def _text(self, name: str, most: int) -> bytes:
         try:
@@ -143,6 +112,44 @@ class Details:
             return b""
         finally:
             os.close(handle)
+
+
+class GroupFiles:
+    """Memory files of the larger control groups."""
+
+    def __init__(self, groups: str, above: int) -> None:
+        """``groups`` is the folder of the memory controller, empty for none; ``above`` the bytes from which a group is recorded."""
+        self.groups = groups
+        self.above = above
+        self.names = _V2 if os.path.exists(os.path.join(groups, "cgroup.controllers")) else _V1
+        self.longest = max(self.names, key=len)
+        self.calm = True
+        """Whether there is time to look for new groups."""
+        self.full = True
+        """Whether to read all files of control groups. Else only how much they have: for memory.stat the kernel adds up all CPUs."""
+        self.scratch = Scratch(65536)
+        self.files: list[File] = []
+        self._scanned = -1e9
+
+    def idle(self) -> bool:
+        """Whether :meth:`read` would do no more than :meth:`sizes` does."""
+        return not ((self.files and self.full) or self._due())
+
+    def sizes(self) -> dict[str, Source]:
+        """How much each of the control groups has: a counter and no lock, not worth waking another thread for. Only while that is idle."""
+        return {file.name: file.read(self.scratch, 0) for file in self.files if file.name.endswith(self.names[0])}
+
+    def _due(self) -> bool:
+        return bool(self.groups) and self.calm and time.monotonic() - self._scanned > _RESCAN
+
+    def read(self) -> tuple[list[str], dict[str, Source]]:
+        """Names of all files of control groups; those of them that were read."""
+        if self._due():
+            self._scanned = time.monotonic()
+            self._rescan()
+            self.full = True
+        read = {file.name: file.read(self.scratch, 0) for file in self.files} if self.full else self.sizes()
+        return [file.name for file in self.files], read
 
     def _rescan(self) -> None:
         """The largest groups; the root is left out, as meminfo tells of it."""

@@ -32,11 +32,11 @@ def read(data: bytes) -> tuple[int, int]:
     return free, available
 
 
-def value(meminfo: bytes, name: bytes) -> int | None:
-    """The bytes a line ``Name:  number kB`` of meminfo tells of, or ``None``."""
+def value(meminfo: bytes, name: bytes, unit: bytes = b"kB") -> int | None:
+    """The number of a line ``Name:  number unit`` of meminfo, ``None`` where there is none; bytes for kB."""
     start = 0 if meminfo.startswith(name) else meminfo.find(b"\n" + name) + 1
     end = meminfo.find(b"\n", start)
     words = meminfo[start:end].split() if end >= 0 else []
-    if len(words) != 3 or words[0] != name or words[2] != b"kB" or not words[1].isdigit() or len(words[1]) > 15:
+    if words[:1] != [name] or words[2:] != unit.split() or not words[1].isdigit() or len(words[1]) > 15:
         return None
-    return int(words[1]) * 1024
+    return int(words[1]) * (1024 if unit else 1)
