@@ -173,6 +173,20 @@ def test_frames_gaps_kills_and_starts(tmp_path: Path) -> None:
             assert sum(band.values[place] or 0 for band in picture.bands) == pytest.approx(1_000_000 * 1024)
 
 
+def test_what_could_not_be_read_is_a_gap(tmp_path: Path) -> None:
+    """As what was not recorded is: nothing is drawn across it."""
+    for count, lacking in ((60, (5, 20, 21, 22, 59)), (3000, tuple(range(1500, 1520)))):
+        made = author(tmp_path / f"{count}")
+        for number in range(count):
+            made.write(more=sample(500_000 - number) if number not in lacking else {**sample(1), "meminfo": b"MemTotal: no\n"})
+        made.ring.close()
+        history = inputs.read([str(tmp_path / f"{count}")])
+        first = history.frames[0].time
+        assert [(gap.start - first, gap.end - first) for gap in history.gaps] == (
+            [(4.0, 6.0), (19.0, 23.0)] if count == 60 else [(1499.0, 1520.0)])
+        assert compose.picture(history).total.count(None) == len(history.gaps)
+
+
 def test_a_recorder_started_anew_is_no_reboot(tmp_path: Path) -> None:
     made = author(tmp_path / "r")
     for number in range(40):

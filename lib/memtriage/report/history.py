@@ -66,6 +66,23 @@ class History(NamedTuple):
     window and a warm-up as :class:`memtriage.report.verdict.Asked` has them."""
 
 
+def unread(looked: Sequence[tuple[float, bool]], gaps: Sequence[Gap], least: float) -> list[Gap]:
+    """``gaps``, and those of ``least`` seconds or more between samples that could be read, where others between them could not.
+
+    ``looked``: the moments of samples that were looked at, ascending, and whether each could be read.
+    """
+    found: list[Gap] = []
+    before, missing = None, False
+    for at, known in looked:
+        if not known:
+            missing = True
+            continue
+        if missing and before is not None and at - before >= least:
+            found.append(Gap(before, at, any(gap.booted for gap in gaps if before <= gap.start and gap.end <= at)))
+        before, missing = at, False
+    return sorted([*found, *(gap for gap in gaps if not any(one.start <= gap.start and gap.end <= one.end for one in found))])
+
+
 def joined(parts: Sequence[History]) -> History:
     """Several histories of one host as one. Moments that are in two of them count once."""
     if len(parts) == 1:
