@@ -232,6 +232,22 @@ def test_several_of_one_host(tmp_path: Path) -> None:
     assert [frame.time for frame in part.frames] == [1_700_000_003.0, 1_700_000_004.0]
 
 
+def test_a_gap_of_all_files_stays_one_however_their_times_overlap(tmp_path: Path) -> None:
+    """The same file twice; and one that knows the middle of another's gap."""
+    made = author(tmp_path / "a")
+    for number in (*range(10), *range(1000, 1010)):
+        made.write((1_700_000_000 + number) * 10**9, (100_000_000 + number) * 10**9, more=sample())
+    made.ring.close()
+    made = author(tmp_path / "b")
+    for number in range(500, 510):
+        made.write((1_700_000_000 + number) * 10**9, (100_000_000 + number) * 10**9, more=sample())
+    made.ring.close()
+    for names, gaps in (("aa", [(9, 1000)]), ("ab", [(9, 500), (509, 1000)]), ("bab", [(9, 500), (509, 1000)])):
+        history = inputs.read([str(tmp_path / name) for name in names])
+        assert [(gap.start - 1_700_000_000, gap.end - 1_700_000_000) for gap in history.gaps] == gaps
+        assert compose.picture(history).total.count(None) == len(gaps)
+
+
 def test_slabinfo_that_was_late_once_is_not_zero(tmp_path: Path) -> None:
     made = author(tmp_path / "r")
     for number in range(9):
