@@ -169,6 +169,18 @@ def test_two_bundles_are_the_same_bytes(leak: Path, tmp_path: Path) -> None:
     assert len(gzip.decompress(data)) % 512 == 0
 
 
+def test_without_room_to_draw_there_is_a_bundle_all_the_same(leak: Path, tmp_path: Path) -> None:
+    """On a host whose disks are read only, matplotlib fails as it is imported."""
+    (tmp_path / "matplotlib").mkdir()
+    (tmp_path / "matplotlib/__init__.py").write_text("raise OSError('Matplotlib requires access to a writable cache directory')\n")
+    done = evidence(str(leak), "-o", str(tmp_path / "b.tar.gz"), PYTHONPATH=f"{tmp_path}:{ROOT / 'lib'}")
+    assert (done.returncode, done.stderr) == (0, "")
+    why = "drawing needs a folder that can be written: set MPLCONFIGDIR to one"
+    assert f"{'picture.png':<24} left out: {why}" in done.stdout.splitlines()
+    report = " ".join(opened(tmp_path / "b.tar.gz")["report.txt"].decode().split())
+    assert f"left out: picture.png: {why}" in report
+
+
 def test_of_those_that_are_alike_the_same_are_told_first(tmp_path: Path) -> None:
     """In the report, in the picture and on its page, whatever order Python's sets have in that run."""
     host = Host(tmp_path / "recording")

@@ -113,6 +113,14 @@ def test_a_png_says_nothing_of_time_or_place() -> None:
     assert words == {b"Software": b"memtriage", b"Title": b"slab cache 'leak' +2.50 GiB in 3.3 h"}
 
 
+@pytest.mark.parametrize(("most", "words"), [(0.3, "5"), (5.2336, "6"), (7.9, "9"), (39.0, "40"), (100.0, "100")])
+def test_a_share_of_time_is_beside_a_round_number(most: float, words: str) -> None:
+    waited = [None, *(most * at / 160 for at in range(1, 161))]
+    shown = re.findall("<!-- (.*?) -->", figure.render(picture(psi_some=waited, psi_full=[None] * 161), "svg").decode())
+    beside = shown[shown.index("some wait for memory, % of time") - 2 :][:2]
+    assert beside == ["0", words]
+
+
 def test_every_band_is_named() -> None:
     """In itself or below, though there be ten too thin for a name."""
     names = [f"process group 'number-{number}'" for number in range(10)]

@@ -198,6 +198,20 @@ def test_frames_gaps_kills_and_starts(tmp_path: Path) -> None:
             assert sum(band.values[place] or 0 for band in picture.bands) == pytest.approx(1_000_000 * 1024)
 
 
+def test_what_could_not_be_read_is_a_gap(tmp_path: Path) -> None:
+    """As what was not recorded is: nothing is drawn across it."""
+    for count, lacking in ((60, (5, 20, 21, 22, 59)), (3000, tuple(range(1500, 1520)))):
+        made = author(tmp_path / f"{count}")
+        for number in range(count):
+            made.write(more=sample(500_000 - number) if number not in lacking else {**sample(1), "meminfo": b"MemTotal: no\n"})
+        made.ring.close()
+        history = inputs.read([str(tmp_path / f"{count}")])
+        first = history.frames[0].time
+        assert [(gap.start - first, gap.end - first) for gap in history.gaps] == (
+            [(4.0, 6.0), (19.0, 23.0)] if count == 60 else [(1499.0, 1520.0)])
+        assert compose.picture(history).total.count(None) == len(history.gaps)
+
+
 def test_a_recorder_started_anew_is_no_reboot(tmp_path: Path) -> None:
     made = author(tmp_path / "r")
     for number in range(40):
@@ -241,6 +255,22 @@ def test_several_of_one_host(tmp_path: Path) -> None:
     assert [(gap.start, gap.end) for gap in history.gaps] == [(1_700_000_009.0, 1_700_001_000.0)]
     part = inputs.read([str(tmp_path / "a"), str(tmp_path / "b")][:1], 1_700_000_003.0, 1_700_000_004.0)
     assert [frame.time for frame in part.frames] == [1_700_000_003.0, 1_700_000_004.0]
+
+
+def test_a_gap_of_all_files_stays_one_however_their_times_overlap(tmp_path: Path) -> None:
+    """The same file twice; and one that knows the middle of another's gap."""
+    made = author(tmp_path / "a")
+    for number in (*range(10), *range(1000, 1010)):
+        made.write((1_700_000_000 + number) * 10**9, (100_000_000 + number) * 10**9, more=sample())
+    made.ring.close()
+    made = author(tmp_path / "b")
+    for number in range(500, 510):
+        made.write((1_700_000_000 + number) * 10**9, (100_000_000 + number) * 10**9, more=sample())
+    made.ring.close()
+    for names, gaps in (("aa", [(9, 1000)]), ("ab", [(9, 500), (509, 1000)]), ("bab", [(9, 500), (509, 1000)])):
+        history = inputs.read([str(tmp_path / name) for name in names])
+        assert [(gap.start - 1_700_000_000, gap.end - 1_700_000_000) for gap in history.gaps] == gaps
+        assert compose.picture(history).total.count(None) == len(gaps)
 
 
 def test_slabinfo_that_was_late_once_is_not_zero(tmp_path: Path) -> None:

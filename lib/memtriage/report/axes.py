@@ -240,7 +240,9 @@ def _panel(axis: Any, picture: Picture, words: str, points: float, series: list[
         axis.fill_between(when, [0.0] * len(when), [math.nan if value is None else value for value in values], facecolor=colour,
                           linewidth=0, zorder=3)
     axis.set_ylim(0, top)
-    axis.set_yticks([0, float(f"{top:.1g}") if float(f"{top:.1g}") <= top else top])
+    digit = 10 ** math.floor(math.log10(top))
+    axis.set_yticks([0, math.floor(top / digit) * digit])
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.tick_params(axis="y", labelsize=points - 2, length=0, pad=4)
     for side in ("top", "right", "left"):
         axis.spines[side].set_visible(False)

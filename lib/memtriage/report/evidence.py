@@ -8,7 +8,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 
-from memtriage import thinning
+from memtriage import recorded, thinning
 from memtriage.diagnosis import Cache
 from memtriage.procfs import files
 from memtriage.procfs.pid import stat, statm
@@ -157,7 +157,9 @@ def _picture(case: Case, private: Private, recording: str | None, span: Span, as
     except ImportError as error:
         return b"", f"drawing needs {error.name}: pip install 'memtriage[report]'" if (error.name or "").partition(".")[0] in (
             "matplotlib", "numpy") else "this version cannot draw"
-    with tempfile.TemporaryDirectory() as folder:
+    except OSError:  # matplotlib has no room for what it keeps: a full disk, or one that is read only
+        return b"", "drawing needs a folder that can be written: set MPLCONFIGDIR to one"
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
         path = os.path.join(folder, "memory.json")
         try:
             if recording is not None:

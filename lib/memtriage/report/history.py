@@ -66,6 +66,38 @@ class History(NamedTuple):
     window and a warm-up as :class:`memtriage.report.verdict.Asked` has them."""
 
 
+def unread(looked: Sequence[tuple[float, bool]], gaps: Sequence[Gap], least: float) -> list[Gap]:
+    """``gaps``, and those of ``least`` seconds or more between samples that could be read, where others between them could not.
+
+    ``looked``: the moments of samples that were looked at, ascending, and whether each could be read.
+    """
+    found: list[Gap] = []
+    before, missing = None, False
+    for at, known in looked:
+        if not known:
+            missing = True
+            continue
+        if missing and before is not None and at - before >= least:
+            found.append(Gap(before, at, any(gap.booted for gap in gaps if before <= gap.start and gap.end <= at)))
+        before, missing = at, False
+    return sorted([*found, *(gap for gap in gaps if not any(one.start <= gap.start and gap.end <= one.end for one in found))])
+
+
+def _covered(part: History) -> list[tuple[float, float]]:
+    """From and to where something is known."""
+    gaps = sorted(part.gaps)
+    return list(zip([part.frames[0].time, *(gap.end for gap in gaps)], [*(gap.start for gap in gaps), part.frames[-1].time]))
+
+
+def _without(gap: Gap, stretches: Sequence[tuple[float, float]]) -> list[Gap]:
+    """What is left of a gap where other files know of parts of it."""
+    left = [gap]
+    for start, end in stretches:
+        left = [piece for one in left for piece in (
+            [one] if end < one.start or start > one.end else [one._replace(end=start), one._replace(start=end)]) if piece.start < piece.end]
+    return left
+
+
 def joined(parts: Sequence[History]) -> History:
     """Several histories of one host as one. Moments that are in two of them count once."""
     if len(parts) == 1:
@@ -78,8 +110,9 @@ def joined(parts: Sequence[History]) -> History:
         if last is None or (frame.boot, round(frame.uptime, 2)) != (last.boot, round(last.uptime, 2)) or frame.time - last.time > 1:
             unique.append(frame)
     spans = [(part.frames[0].time, part.frames[-1].time) for part in parts]
-    gaps = [gap for place, part in enumerate(parts) for gap in part.gaps
-            if not any(start < gap.end and end > gap.start for other, (start, end) in enumerate(spans) if other != place)]
+    gaps = list(dict.fromkeys(
+        left for place, part in enumerate(parts) for gap in part.gaps for left in _without(gap, [
+            stretch for other in (*parts[:place], *parts[place + 1 :]) for stretch in _covered(other)])))
     end = spans[0][1]
     for place, (start, stop) in enumerate(spans[1:], 1):
         if start > end:

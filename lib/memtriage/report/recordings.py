@@ -20,7 +20,7 @@ from memtriage.procfs import (
 from memtriage.recording import FIRST, Recording, Sample, Unreadable, payload
 from memtriage.recording.scan import Entry
 from memtriage.report import choose
-from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
+from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable, unread
 from memtriage.report.parallel import halves
 from memtriage.report.sampled import SOURCES, Reader
 from memtriage.report.skim import Skimmed, skim
@@ -113,11 +113,13 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     extremes = choose.places(times, (skimmed.available[part], skimmed.free[part]), [edge - base for edge in edges], skimmed.base[part])
     chosen = [base + place for place in extremes]
     unknown = [place for place, free in enumerate(skimmed.free[part], base) if free < 0]
-    chosen = sorted({*chosen, *unknown[:: max(1, len(unknown) // choose.COLUMNS)]})
+    beside = [place + step for place in unknown for step in (-1, 1) if place + step in span and skimmed.free[place + step] >= 0]
+    chosen = sorted({*chosen, *unknown[:: max(1, len(unknown) // choose.COLUMNS)], *beside[: 2 * choose.COLUMNS]})
     say("unpacking what is shown", 0.3)
     frames = _frames(path, skimmed, chosen, times, base)
     if not frames:
         raise Unusable(f"{path}: no sample can be read: meminfo is missing in all of them")
+    empty = unread([(times[place - base], place in frames) for place in chosen], [gap for _, gap in gaps], (times[-1] - times[0]) / NARROW)
     say("looking for kills", 0.6)
     frames, events, notes = _kills(path, skimmed, frames, times, base)
     notes += _notes(skimmed, span, many)
@@ -125,7 +127,7 @@ def _read(path: str, skimmed: Skimmed, span: range, say: Progress) -> History:
     events += [Event(times[place - base], "boot", "reboot") if booted else Event(times[place - base], "recorder", "recorder started")
                for place, booted in _starts(skimmed, span, frames)]
     history = History(_host(path), _page(path, skimmed, chosen), [frame for _, frame in shown],
-                      [gap for _, gap in gaps], sorted(events), notes)
+                      empty, sorted(events), notes)
     by_time = {frame.time: place for place, frame in shown}
     listed = [frame for _, frame in shown]
     return history._replace(explain=lambda wanted, window, warmup: _explain(
