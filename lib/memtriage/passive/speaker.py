@@ -9,7 +9,7 @@ import select
 import threading
 import time
 
-from memtriage import inprocess, survey
+from memtriage import inprocess, survey, wording
 from memtriage.passive import Result, Service, parted
 from memtriage.passive.outbox import Outbox
 from memtriage.passive.settings import Settings
@@ -29,6 +29,8 @@ class Voice:
     def __init__(self, service: Service, extra: list[str]) -> None:
         self.service = service
         self.argv = [*service.words, *extra]
+        self.thread = 0
+        """That asks it."""
         self.began = 0.0
         """Monotonic time when the present question was asked, 0 between questions."""
         self.told: int | None = None
@@ -36,6 +38,7 @@ class Voice:
         self.told_at = 0.0
 
     def ask(self) -> Result:
+        self.thread = threading.get_ident()
         self.began, wall = time.monotonic(), time.time()
         try:
             outcome = inprocess.run(self.service.check, self.argv)
@@ -99,7 +102,8 @@ class Speaker:
             began = voice.began
             if began and now - began > STUCK_S and self._due(voice, 3, now):
                 said = f"{inprocess.load(voice.service.check).NAME} UNKNOWN - no answer for {now - began:.0f} s inside the recorder"
-                self._tell(voice, Result(voice.service.name, 3, [said + _where()], [], time.time() - (now - began), time.time()))
+                wall = time.time()
+                self._tell(voice, Result(voice.service.name, 3, [said + _where(voice.thread)], [], wall - (now - began), wall))
 
     def _hurry(self) -> None:
         """Opens the connection before there is something to say, and has every check asked now."""
@@ -131,8 +135,9 @@ class Speaker:
         self.outbox.put(result)
 
 
-def _where() -> str:
-    return f"; reading {files.current}" if files.current else ""
+def _where(thread: int) -> str:
+    path = files.current(thread)
+    return wording.line(f"; reading {path}")[:150] if path else ""
 
 
 def _low_watermark(procfs: str) -> int:
