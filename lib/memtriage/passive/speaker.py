@@ -97,6 +97,7 @@ class Speaker:
             self._hurry()
         if not short:
             self.outbox.hurry = False
+        self.outbox.watch()
         now = time.monotonic()
         for voice in self.voices:
             began = voice.began
