@@ -57,8 +57,8 @@ class Talk:
         shutil.copyfile(FIXTURES / scenario / "proc/meminfo", self.folder / "new")
         (self.folder / "new").replace(self.folder / "host/proc/meminfo")
 
-    def start(self, *services: Service, every: float = 0.1, fast: float = 0.05) -> None:
-        settings = Settings("file", {}, list(services), every, fast, 60.0, str(self.folder / "state"))
+    def start(self, *services: Service, every: float = 0.1, fast: float = 0.05, beat: float = 60.0) -> None:
+        settings = Settings("file", {}, list(services), every, fast, beat, str(self.folder / "state"))
         one = Speaker(settings, self.box, str(self.folder / "host/proc"))  # type: ignore[arg-type]
         thread = threading.Thread(target=one.run, daemon=True)
         thread.start()
@@ -100,6 +100,23 @@ def test_a_change_is_said_at_once_and_the_same_only_at_the_heartbeat(talk: Talk,
     until(lambda: len(asked) >= count + 4)
     assert talk.box.of("memory") == [0, 2]
     assert talk.box.taken[1].lines[0].startswith("FREE_MEM CRITICAL - 4.50% of 3.84 GiB available (177 MiB); ")
+
+
+def test_heartbeats_come_together(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However long each check takes: one connection carries them all."""
+    monkeypatch.setattr(shortage, "LEFT", 0.0)
+    really = inprocess.run
+
+    def run(check: str, argv: list[str]) -> inprocess.Outcome:
+        time.sleep(0.15 if check == "check_proc_count" else 0)
+        return really(check, argv)
+
+    monkeypatch.setattr(inprocess, "run", run)
+    talk.start(MEMORY, PROCESSES, every=0.45, beat=0.7)
+    until(lambda: min(len(talk.box.of("memory")), len(talk.box.of("processes"))) >= 6)
+    first, second = ([result.began for result in talk.box.taken if result.service == name][1:6] for name in ("memory", "processes"))
+    assert max(abs(one - other) for one, other in zip(first, second)) < 0.4, (first, second)
+    assert all(after - before > 0.5 for before, after in zip(first, first[1:]))
 
 
 def test_while_memory_is_short_what_is_wrong_is_said_again_and_all_is_asked_at_once(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,9 @@ class Speaker:
         self.stop = threading.Event()
         self._soon = threading.Condition()
         self._round = 0
+        self._beat = time.monotonic()
+        """When the present heartbeat began. It is one for all: Icinga 2 closes a connection that is idle for ten seconds, and a new one costs
+        it twenty times what a result does."""
         self.poll = select.poll()
         self.shortage = Shortage(procfs, _low_watermark(procfs), self.poll)
         self.voices = [Voice(service, self._extra(service)) for service in settings.services]
@@ -99,6 +102,9 @@ class Speaker:
             self.outbox.hurry = False
         self.outbox.watch()
         now = time.monotonic()
+        if now - self._beat >= self.settings.heartbeat_s:
+            self._beat = now
+            self._ask_all()
         for voice in self.voices:
             began = voice.began
             if began and now - began > STUCK_S and self._due(voice, 3, now):
@@ -110,6 +116,9 @@ class Speaker:
         """Opens the connection before there is something to say, and has every check asked now."""
         self.outbox.hurry = True
         self.outbox.wake()
+        self._ask_all()
+
+    def _ask_all(self) -> None:
         with self._soon:
             self._round += 1
             self._soon.notify_all()
@@ -128,8 +137,9 @@ class Speaker:
     def _due(self, voice: Voice, state: int, now: float) -> bool:
         if state != voice.told:
             return True
-        every = min(ALARM_S, self.settings.heartbeat_s) if self.shortage.now and state else self.settings.heartbeat_s
-        return now - voice.told_at >= every
+        if self.shortage.now and state and now - voice.told_at >= ALARM_S:
+            return True
+        return voice.told_at < self._beat
 
     def _tell(self, voice: Voice, result: Result) -> None:
         voice.told, voice.told_at = result.state, time.monotonic()
