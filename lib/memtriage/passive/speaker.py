@@ -58,8 +58,8 @@ class Speaker:
         self._soon = threading.Condition()
         self._round = 0
         self._beat = time.monotonic()
-        """When the present heartbeat began. It is one for all: Icinga 2 closes a connection that is idle for ten seconds, and a new one costs
-        it twenty times what a result does."""
+        """When the present heartbeat began. It is one for all: Icinga 2 closes a connection that is idle for ten seconds, and a new one
+        costs it twenty times what a result does."""
         self.poll = select.poll()
         self.shortage = Shortage(procfs, _low_watermark(procfs), self.poll)
         self.voices = [Voice(service, self._extra(service)) for service in settings.services]
