@@ -52,7 +52,7 @@ def read(path: str, wanted: int | None = None, since: int = 0, boot: bool = True
     With ``boot`` nothing before the last start of a kernel counts. Raises :class:`~memtriage.procfs.files.ProcfsError`, also for a log
     that is no text.
     """
-    files.current = path
+    files.at(path)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         try:
@@ -71,7 +71,7 @@ def read(path: str, wanted: int | None = None, since: int = 0, boot: bool = True
     except ValueError:  # a NUL byte in the path
         raise files.Missing(path, "no such file") from None
     finally:
-        files.current = ""
+        files.at("")
 
 
 def _search(handle: int, size: int, inode: int, wanted: int | None, since: int, boot: bool) -> Tail:

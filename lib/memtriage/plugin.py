@@ -212,7 +212,7 @@ def _arm(name: str, seconds: float, said: tuple[int, list[bytes]] | None = None,
             os._exit(UNKNOWN if left[0] else state)
         _arm(name, 1.0, (UNKNOWN, [b"\n"]), True)
         what = f"timed out after {threshold.fixed(seconds)} s" if number == signal.SIGALRM else f"ended by signal {number}"
-        where = f" while reading {files.current}" if files.current else ""
+        where = f" while reading {files.current()}" if files.current() else ""
         try:
             _write([f"{name} UNKNOWN - {wording.line(what + where)[:150]}\n".encode("ascii")])
         finally:

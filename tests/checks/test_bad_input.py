@@ -113,7 +113,7 @@ BLOCKED = """
 import sys, runpy
 from memtriage.procfs import files
 def block(root, name, limit=0):
-    files.current = "/proc/" + name
+    files.at("/proc/" + name)
     import os, time
     os.close(int(os.environ["BLOCKED"]))
     time.sleep(20)

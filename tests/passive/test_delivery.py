@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shutil
 import socket
 import subprocess
+import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from memtriage.passive import Failed, Rejected, Result, https, parted
+from memtriage.passive import Failed, Rejected, Result, https, outbox, parted
 from memtriage.passive.commandfile import CommandFile
 from memtriage.passive.icinga2 import Icinga2
 from memtriage.passive.nrdp import Nrdp
@@ -117,6 +119,45 @@ def test_a_server_that_hangs_costs_a_few_seconds(server: Server, tls: tuple[Path
     with pytest.raises(Failed, match=r"^localhost port \d+: no answer within 0.3 s$"):
         icinga(server, tls[0]).send(RESULT)
     assert time.monotonic() - began < 1.5 and len(server.requests) == 1
+
+
+@pytest.mark.parametrize("what", ["answer", "handshake", "greeting", "farewell"])
+def test_a_server_that_is_never_silent_and_never_done(tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    """Each byte begins the time-out anew, so another thread has an eye on the whole; then the next result has its turn."""
+    monkeypatch.setattr(outbox, "LONGEST_S", 0.5)
+    monkeypatch.setattr(outbox, "PAUSES_S", (60.0,))
+    began = {"answer": b"HTTP/1.1 ", "handshake": b"\x16\x03\x03\x40\x00", "greeting": b"", "farewell": b"x" * 132}[what]
+    ended = threading.Event()
+
+    def dripping(listener: socket.socket) -> None:
+        sock, _ = listener.accept()
+        with contextlib.suppress(OSError), sock:
+            sock.sendall(began)
+            while not ended.wait(0.05):
+                sock.sendall(b"a")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=dripping, args=(listener,), daemon=True).start()
+        port = listener.getsockname()[1]
+        words = {"url": f"http{'s' if what == 'handshake' else ''}://localhost:{port}", "user": "a", "password": "b", "ca": str(tls[0]),
+                 "server": "127.0.0.1", "port": str(port), "host": "h"}
+        said: list[str] = []
+        box = outbox.Outbox(Icinga2(words) if what in ("answer", "handshake") else Nsca(words), said.append)
+        thread = threading.Thread(target=box.run, daemon=True)
+        thread.start()
+        box.put(RESULT)
+        deadline = time.monotonic() + 4  # a silent server costs five
+        while not said and box.waiting() and time.monotonic() < deadline:
+            box.watch()
+            time.sleep(0.02)
+        late = time.monotonic() >= deadline
+        ended.set()
+        if what == "farewell":  # all was sent, and NSCA never says more than goodbye
+            assert (said, box.waiting(), late) == ([], 0, False)
+        else:
+            assert [text.partition(": ")[0] for text in said] == ["results wait"] and box.waiting() == 1 and not late
+        box.stop()
+        thread.join(10)
 
 
 def test_nobody_there(tls: tuple[Path, Path]) -> None:

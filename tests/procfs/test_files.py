@@ -38,7 +38,7 @@ def test_whole_file(tmp_path: Path) -> None:
     data = os.urandom(300_000)
     (tmp_path / "a").write_bytes(data)
     assert files.read(str(tmp_path), "a") == data
-    assert files.current == ""
+    assert files.current() == ""
 
 
 def test_missing(tmp_path: Path) -> None:
@@ -50,7 +50,7 @@ def test_missing(tmp_path: Path) -> None:
         assert str(caught.value) == f"{tmp_path}/{name}: no such file"
         with pytest.raises(Missing):
             files.listing(str(tmp_path), name)
-    assert files.current == ""
+    assert files.current() == ""
 
 
 def test_a_path_that_is_no_unicode(tmp_path: Path) -> None:
@@ -158,13 +158,13 @@ def test_the_path_being_read_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     really_read = os.read
 
     def watched(handle: int, size: int) -> bytes:
-        seen.append(files.current)
+        seen.append(files.current())
         return really_read(handle, size)
 
     monkeypatch.setattr(os, "read", watched)
     files.read("/proc", "uptime")
     assert set(seen) == {"/proc/uptime"}
-    assert files.current == ""
+    assert files.current() == ""
 
 
 @pytest.mark.parametrize(

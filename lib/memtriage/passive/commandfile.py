@@ -48,3 +48,6 @@ class CommandFile:
 
     def close(self) -> None:
         """Nothing is open between two results."""
+
+    def abort(self) -> None:
+        """Nothing is waited for but a disk."""

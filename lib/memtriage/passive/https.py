@@ -30,19 +30,23 @@ class Connection:
         self.addresses: list[tuple[str, int]] = []
         """Where the name led to last: a resolver is one more thing that may not answer when memory is short."""
 
+        self._live: socket.socket | None = None
+
     def open(self) -> None:
         """Raises :class:`~memtriage.passive.Failed`."""
         if self.http.sock is not None:
             return
         try:
-            raw = self._raw()
+            raw = self._live = self._raw()
             if self.tls is None:
                 self.http.sock = raw
                 return
             try:
-                secure = self.tls.wrap_socket(raw, server_hostname=self.host, session=self.session)
+                secure = self._live = self.tls.wrap_socket(
+                    raw, server_hostname=self.host, session=self.session, do_handshake_on_connect=False)
+                secure.do_handshake()
             except BaseException:
-                raw.close()
+                self._live.close()
                 raise
             self.http.sock = secure
         except ssl.SSLCertVerificationError as error:
@@ -87,6 +91,19 @@ class Connection:
 
     def close(self) -> None:
         self.http.close()
+
+    def abort(self) -> None:
+        """Ends what another thread waits for: a server that sends a byte now and then is never silent for so long as a time-out needs."""
+        cut(self._live)
+
+
+def cut(live: socket.socket | None) -> None:
+    """Below TLS, whose own farewell is not for two threads at once."""
+    try:
+        if live is not None:
+            socket.socket.shutdown(live, socket.SHUT_RDWR)
+    except OSError:
+        pass  # closed meanwhile
 
 
 def _why(error: Exception) -> str:

@@ -54,6 +54,9 @@ class Icinga2:
     def close(self) -> None:
         self.connection.close()
 
+    def abort(self) -> None:
+        self.connection.abort()
+
 
 def _said(reply: bytes) -> str:
     try:

@@ -51,6 +51,9 @@ class Nrdp:
     def close(self) -> None:
         self.connection.close()
 
+    def abort(self) -> None:
+        self.connection.abort()
+
 
 def _verdict(text: str) -> tuple[int | None, str]:
     """Status and message of a reply; none where it is not NRDP's. Receivers before 1.5 answer in XML, whatever was asked."""

@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Mapping
 
 from memtriage.passive import Failed, Result
+from memtriage.passive.https import cut
 
 _PACKET = struct.Struct("!hxxLLh64s128s4096sxx")
 _GREETING = 132
@@ -30,6 +31,7 @@ class Nsca:
             raise ValueError(f"encryption '{method}' is not done here: 0 is none, 1 the protocol's XOR")
         self.scramble = method == "1"
         self.host = words["host"]
+        self._live: socket.socket | None = None
 
     def ping(self) -> None:
         """Nothing can be opened before: the daemon's greeting holds the time that the packet must have."""
@@ -37,6 +39,7 @@ class Nsca:
     def send(self, result: Result) -> None:
         try:
             with socket.create_connection(self.address, TIMEOUT_S) as sock:
+                self._live = sock
                 greeting = b""
                 while len(greeting) < _GREETING:
                     part = sock.recv(_GREETING - len(greeting))
@@ -65,3 +68,6 @@ class Nsca:
 
     def close(self) -> None:
         """Nothing is open between two results."""
+
+    def abort(self) -> None:
+        cut(self._live)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections.abc import Iterator
 from typing import Callable, Protocol
 
 from memtriage.passive import Failed, Rejected, Result
@@ -13,6 +15,8 @@ MOST = 200
 PAUSES_S = (0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 """Between attempts, one after the other; while memory is short no longer than :data:`HURRY_S`."""
 HURRY_S = 2.0
+LONGEST_S = 20.0
+"""For one delivery, however busy the server seems."""
 
 
 class Delivery(Protocol):
@@ -27,6 +31,9 @@ class Delivery(Protocol):
         """Raises ``Failed`` where it can be tried again, ``Rejected`` where not."""
 
     def close(self) -> None: ...
+
+    def abort(self) -> None:
+        """From another thread: whatever is waited for has taken too long and is to fail."""
 
 
 class Outbox:
@@ -44,6 +51,8 @@ class Outbox:
         self._problem = ""
         self._rejected: set[str] = set()
         self._stopping = False
+        self._began = 0.0
+        """Monotonic time at which the present delivery began, 0 between two."""
 
     def put(self, result: Result) -> None:
         """Takes a result in. Where too many wait, the oldest goes that is not its service's last word."""
@@ -66,6 +75,12 @@ class Outbox:
     def wake(self) -> None:
         with self._news:
             self._news.notify()
+
+    def watch(self) -> None:
+        """Asked now and then by another thread."""
+        began = self._began
+        if began and time.monotonic() - began > LONGEST_S:
+            self.delivery.abort()
 
     def stop(self) -> None:
         """What waits is tried once more, then the thread ends."""
@@ -108,10 +123,12 @@ class Outbox:
         with self._news:
             result = self._waiting[0] if self._waiting else None
         if result is None and self.hurry:
-            self.delivery.ping()
+            with self._limited():
+                self.delivery.ping()
         while result is not None:
             try:
-                self.delivery.send(result)
+                with self._limited():
+                    self.delivery.send(result)
                 self.sent += 1
                 self._rejected.discard(result.service)
             except Rejected as why:
@@ -125,6 +142,14 @@ class Outbox:
         if self._problem:
             self._problem = ""
             self.say("results are delivered again")
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        self._began = time.monotonic()
+        try:
+            yield
+        finally:
+            self._began = 0.0
 
     def _trouble(self, text: str) -> None:
         if text != self._problem:

@@ -9,7 +9,7 @@ import select
 import threading
 import time
 
-from memtriage import inprocess, survey
+from memtriage import inprocess, survey, wording
 from memtriage.passive import Result, Service, parted
 from memtriage.passive.outbox import Outbox
 from memtriage.passive.settings import Settings
@@ -29,6 +29,8 @@ class Voice:
     def __init__(self, service: Service, extra: list[str]) -> None:
         self.service = service
         self.argv = [*service.words, *extra]
+        self.thread = 0
+        """That asks it."""
         self.began = 0.0
         """Monotonic time when the present question was asked, 0 between questions."""
         self.told: int | None = None
@@ -36,6 +38,7 @@ class Voice:
         self.told_at = 0.0
 
     def ask(self) -> Result:
+        self.thread = threading.get_ident()
         self.began, wall = time.monotonic(), time.time()
         try:
             outcome = inprocess.run(self.service.check, self.argv)
@@ -54,6 +57,9 @@ class Speaker:
         self.stop = threading.Event()
         self._soon = threading.Condition()
         self._round = 0
+        self._beat = time.monotonic()
+        """When the present heartbeat began. It is one for all: Icinga 2 closes a connection that is idle for ten seconds, and a new one
+        costs it twenty times what a result does."""
         self.poll = select.poll()
         self.shortage = Shortage(procfs, _low_watermark(procfs), self.poll)
         self.voices = [Voice(service, self._extra(service)) for service in settings.services]
@@ -94,17 +100,25 @@ class Speaker:
             self._hurry()
         if not short:
             self.outbox.hurry = False
+        self.outbox.watch()
         now = time.monotonic()
+        if now - self._beat >= self.settings.heartbeat_s:
+            self._beat = now
+            self._ask_all()
         for voice in self.voices:
             began = voice.began
             if began and now - began > STUCK_S and self._due(voice, 3, now):
                 said = f"{inprocess.load(voice.service.check).NAME} UNKNOWN - no answer for {now - began:.0f} s inside the recorder"
-                self._tell(voice, Result(voice.service.name, 3, [said + _where()], [], time.time() - (now - began), time.time()))
+                wall = time.time()
+                self._tell(voice, Result(voice.service.name, 3, [said + _where(voice.thread)], [], wall - (now - began), wall))
 
     def _hurry(self) -> None:
         """Opens the connection before there is something to say, and has every check asked now."""
         self.outbox.hurry = True
         self.outbox.wake()
+        self._ask_all()
+
+    def _ask_all(self) -> None:
         with self._soon:
             self._round += 1
             self._soon.notify_all()
@@ -123,16 +137,18 @@ class Speaker:
     def _due(self, voice: Voice, state: int, now: float) -> bool:
         if state != voice.told:
             return True
-        every = min(ALARM_S, self.settings.heartbeat_s) if self.shortage.now and state else self.settings.heartbeat_s
-        return now - voice.told_at >= every
+        if self.shortage.now and state and now - voice.told_at >= ALARM_S:
+            return True
+        return voice.told_at < self._beat
 
     def _tell(self, voice: Voice, result: Result) -> None:
         voice.told, voice.told_at = result.state, time.monotonic()
         self.outbox.put(result)
 
 
-def _where() -> str:
-    return f"; reading {files.current}" if files.current else ""
+def _where(thread: int) -> str:
+    path = files.current(thread)
+    return wording.line(f"; reading {path}")[:150] if path else ""
 
 
 def _low_watermark(procfs: str) -> int:

@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import errno
 import os
+from _thread import get_ident
 
 LIMIT = 8 * 1024 * 1024
 """Bytes read of one file at most: 30 times the longest slabinfo seen, and still little on a host of 256 MiB."""
 
-current: str = ""
-"""The path being read at this moment, so that a time-out can name the file that blocked."""
+_reading: dict[int, str] = {}
+"""By thread: checks that run in one process must not be told of each other's files."""
+
+
+def at(path: str) -> None:
+    """This thread reads ``path`` from now on, or nothing where it is empty: so that a time-out can name the file that blocked."""
+    _reading[get_ident()] = path
+
+
+def current(thread: int | None = None) -> str:
+    """What a thread, by its ``get_ident``, is reading at this moment, or this one; empty for nothing."""
+    return _reading.get(get_ident() if thread is None else thread, "")
 
 
 class ProcfsError(Exception):
@@ -60,9 +71,8 @@ def read(root: str, name: str, limit: int = LIMIT) -> bytes:
     Raises :class:`Missing`, :class:`Denied` or :class:`Unreadable`. A file longer than ``limit`` is :class:`Malformed`: no kernel
     file is, and half a file would be taken for a whole one.
     """
-    global current  # noqa: PLW0603 - one word for the time-out handler, which has no other way to know
     path = os.path.join(root, name)
-    current = path
+    at(path)
     try:
         # O_NONBLOCK: a captured tree may hold a FIFO, and opening one would wait for ever.
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -80,29 +90,28 @@ def read(root: str, name: str, limit: int = LIMIT) -> bytes:
         finally:
             os.close(handle)
     except OSError as error:
-        current = ""
+        at("")
         raise failure(path, error) from None
     except ValueError:  # a NUL byte in the path
-        current = ""
+        at("")
         raise Missing(path, "no such file") from None
-    current = ""
+    at("")
     return b"".join(blocks)
 
 
 def listing(root: str, name: str = "") -> list[str]:
     """Returns the names in the folder ``root/name``, unsorted. Raises like :func:`read`."""
-    global current  # noqa: PLW0603
     path = os.path.join(root, name)
-    current = path
+    at(path)
     try:
         names = os.listdir(path)
     except OSError as error:
-        current = ""
+        at("")
         raise failure(path, error) from None
     except ValueError:  # a NUL byte in the path
-        current = ""
+        at("")
         raise Missing(path, "no such file") from None
-    current = ""
+    at("")
     return names
 
 

@@ -175,7 +175,7 @@ def ring(dev: str = "/dev") -> Ring:
     Each read gives one record; the position is this reader's own. With kernel.dmesg_restrict=1 opening it needs CAP_SYSLOG.
     """
     path = os.path.join(dev, "kmsg")
-    files.current = path
+    files.at(path)
     records: list[bytes] = []
     lost = 0
     try:
@@ -201,7 +201,7 @@ def ring(dev: str = "/dev") -> Ring:
     except ValueError:  # a NUL byte in the path
         raise files.Missing(path, "no such file") from None
     finally:
-        files.current = ""
+        files.at("")
     return Ring(b"".join(records), lost)
 
 
