@@ -17,7 +17,6 @@ import contextlib
 import os
 import resource
 import selectors
-import shutil
 import socket
 import subprocess
 import sys
@@ -29,6 +28,8 @@ from pathlib import Path
 from typing import Any
 
 from memtriage.fleet import past
+from tests.engines import foreground
+from tests.engines.nrpe import free_port
 from tests.fleet import icinga, made, server
 from tests.simulate.command import environment
 
@@ -150,25 +151,15 @@ def pair(every: int, text: Path) -> Iterator[tuple[icinga.Icinga, int, Wire]]:
     services = "".join(f'object Service "s{number}" {{\n  host_name = "agent"\n  zone = "m1"\n  check_command = "said"\n'
                        f'  check_interval = {every}s\n  command_endpoint = "agent"\n}}\n' for number in range(SERVICES if every else 0))
     objects = 'object Host "agent" {\n  zone = "m1"\n  check_command = "passive"\n  enable_active_checks = false\n}\n' + services
-    port = icinga.free_port()
+    port = free_port()
     wire = Wire(port)
     words = {"node": "agent", "port": port, "text": text, "agent": ""}
     reach = f'host = "127.0.0.1"\n  port = {wire.port}\n  log_duration = 0\n'
-    folder = Path(tempfile.mkdtemp(prefix="memtriage-agent-"))
-    process = None
     # The harness fills in the master's port.
     config = (NODE % {**words, "node": "m1", "port": 0, "agent": reach}).replace("bind_port = 0", "bind_port = %d")
-    with icinga.running(objects, config) as master:
-        try:
-            env, options = icinga.prepared(folder, "", NODE % words, "agent", master.folder)
-            with open(folder / "output", "wb") as output:
-                process = subprocess.Popen([icinga.PROGRAM, "daemon", "-c", str(folder / "icinga2.conf"), *options], env=env, stdout=output,
-                                           stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)
-            yield master, process.pid, wire
-        finally:
-            if process is not None:
-                icinga.end(process)
-            shutil.rmtree(folder, ignore_errors=True)
+    with icinga.running(objects, config) as master, foreground.folder("agent") as folder, \
+            icinga.started(folder, *icinga.prepared(folder, "", NODE % words, "agent", master.folder)) as daemon:
+        yield master, daemon.process.pid, wire
 
 
 def agent(seconds: float = 40.0) -> None:

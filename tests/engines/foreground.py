@@ -32,6 +32,9 @@ def programs(*names: str) -> None:
 
 
 def account() -> pwd.struct_passwd:
+    """Whom the engines run as: oneself, where the test is not root."""
+    if os.geteuid() != 0:
+        return pwd.getpwuid(os.geteuid())
     try:
         return pwd.getpwnam(USER)
     except KeyError:

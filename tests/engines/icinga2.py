@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import grp
 import json
 import secrets
 import socket
@@ -89,6 +90,34 @@ class Result(NamedTuple):
     source: str
 
 
+def laid_out(folder: Path) -> list[str]:
+    """Makes the folders of a node, and gives the words that keep all it writes below ``folder``."""
+    for place in ("data/certs", "data/ca", "log", "cache", "spool/perfdata", "spool/tmp", "run/cmd"):
+        (folder / place).mkdir(parents=True)
+    places = {"ConfigDir": "", "ZonesDir": "zones.d", "DataDir": "data", "LogDir": "log", "CacheDir": "cache", "SpoolDir": "spool",
+              "InitRunDir": "run", "PidPath": "run/icinga2.pid"}
+    return [word for name, place in places.items() for word in ("-D", f"{name}={folder / place}")]
+
+
+def environment() -> dict[str, str]:
+    """The daemon drops its rights to this user, and gives checks no more than this."""
+    who = foreground.account()
+    return {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": grp.getgrgid(who.pw_gid).gr_name, "PATH": foreground.PATH}
+
+
+def certify(folder: Path, name: str, authority: Path | None = None) -> None:
+    """Makes a node's key, and its certificate by the CA in another node's folder, or by one of its own that is made now."""
+    foreground.own(folder)
+    env, stem, data = environment(), folder / "data" / "certs" / name, f"DataDir={(authority or folder) / 'data'}"
+    if authority is None:
+        done([PROGRAM, "pki", "new-ca", "-D", data], env=env)
+    done([PROGRAM, "pki", "new-cert", "--cn", name, "--key", f"{stem}.key", "--csr", f"{stem}.csr"], env=env)
+    # The CSR must be readable by the authority's process, and the certificate ends in this node's folder.
+    done([PROGRAM, "pki", "sign-csr", "-D", data, "--csr", f"{stem}.csr", "--cert", f"{stem}.crt"], env=env)
+    (stem.parent / "ca.crt").write_bytes(((authority or folder) / "data" / "ca" / "ca.crt").read_bytes())
+    foreground.own(folder)
+
+
 class Node:
     """Folders and keys of one node; ``address`` is what it binds to, ``port`` its API."""
 
@@ -97,33 +126,19 @@ class Node:
         foreground.programs(PROGRAM)
         self.folder, self.name, self.address, self.port = folder, name, address, free_port()
         self.password = secrets.token_hex(8)
-        for place in ("data/certs", "data/ca", "log", "cache", "spool/perfdata", "spool/tmp", "run/cmd", "objects.d", "mail"):
-            (folder / place).mkdir(parents=True)
-        self.paths = [word for key, value in (
-            ("ConfigDir", folder), ("ZonesDir", folder / "zones.d"), ("DataDir", folder / "data"), ("LogDir", folder / "log"),
-            ("CacheDir", folder / "cache"),
-            ("SpoolDir", folder / "spool"), ("InitRunDir", folder / "run"), ("PidPath", folder / "run" / "icinga2.pid"))
-            for word in ("-D", f"{key}={value}")]
+        self.paths = laid_out(folder)
+        for place in ("objects.d", "mail"):
+            (folder / place).mkdir()
         (folder / "icinga2.conf").write_text(CONFIG.format(node=name, plugins=plugins, address=address, port=self.port, listener=listener,
                                                           parent=f'; parent = "{parent}"' if parent else ""))
 
     @property
     def env(self) -> dict[str, str]:
-        """The daemon drops its rights to this user, and gives checks no more than this."""
-        who = foreground.account()
-        return {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": str(who.pw_name), "PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        return environment()
 
     def certify(self, authority: Node) -> None:
         """Makes this node's key, and its certificate by ``authority``'s own CA, which must exist unless it is this very node."""
-        foreground.own(self.folder)
-        if authority is self:
-            done([PROGRAM, "pki", "new-ca", *self.paths], env=self.env)
-        stem = self.folder / "data" / "certs" / self.name
-        done([PROGRAM, "pki", "new-cert", "--cn", self.name, "--key", f"{stem}.key", "--csr", f"{stem}.csr"], env=self.env)
-        # The CSR must be readable by the authority's process, and the certificate ends in this node's folder.
-        done([PROGRAM, "pki", "sign-csr", *authority.paths, "--csr", f"{stem}.csr", "--cert", f"{stem}.crt"], env=self.env)
-        (self.folder / "data" / "certs" / "ca.crt").write_bytes((authority.folder / "data" / "ca" / "ca.crt").read_bytes())
-        foreground.own(self.folder)
+        certify(self.folder, self.name, None if authority is self else authority.folder)
 
     def watch(self, lines: str = "", place: Path | None = None) -> None:
         """Makes it a node that schedules: a host, an API user, and notifications that a script of the test writes down."""

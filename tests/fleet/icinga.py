@@ -8,25 +8,18 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import grp
 import http.client
 import json
 import os
-import pwd
-import shutil
-import signal
 import socket
 import ssl
-import subprocess
-import tempfile
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
-
+from tests.engines import foreground, icinga2
+from tests.engines.nrpe import free_port
 from tests.fleet import made
 
 NODE = "m1"
@@ -168,77 +161,38 @@ def definitions(hosts: Iterable[made.Host]) -> str:
                    + "".join(f"  vars[{dsl(key)}] = {dsl(value)}\n" for key, value in host.variables.items()) + "}\n" for host in hosts)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
-
-
 @contextlib.contextmanager
 def running(objects: str, config: str = CONFIG, patience: float = 60) -> Iterator[Icinga]:
     """Icinga 2 with these host definitions, ready to be asked. Skips where it is not installed."""
-    if not os.access(PROGRAM, os.X_OK):
-        pytest.skip("needs icinga2-bin and icinga2-common")
-    folder = Path(tempfile.mkdtemp(prefix="memtriage-icinga-"))
-    process = None
-    try:
+    foreground.programs(PROGRAM)
+    with foreground.folder("icinga") as folder:
         port = free_port()
-        environment, options = prepared(folder, objects, config % port)
-        with open(folder / "output", "wb") as output:
-            process = subprocess.Popen([PROGRAM, "daemon", "-c", str(folder / "icinga2.conf"), *options], env=environment, stdout=output,
-                                       stderr=output, stdin=subprocess.DEVNULL, start_new_session=True)
-        icinga = Icinga(folder, port, process.pid)
-        limit = time.monotonic() + patience
-        while True:
-            try:
-                with contextlib.closing(icinga.connection("reader")) as kept:
-                    kept.ask("/v1/status/IcingaApplication")
-                break
-            except (OSError, RuntimeError, http.client.HTTPException):
-                if process.poll() is not None or time.monotonic() > limit:
-                    raise RuntimeError((folder / "output").read_text(errors="replace")[-3000:]) from None
-                time.sleep(0.2)
-        yield icinga
-    finally:
-        if process is not None:
-            end(process)
-        shutil.rmtree(folder, ignore_errors=True)
+        with started(folder, *prepared(folder, objects, config % port)) as server:
+            icinga = Icinga(folder, port, server.process.pid)
+
+            def answers() -> bool:
+                try:
+                    with contextlib.closing(icinga.connection("reader")) as kept:
+                        kept.ask("/v1/status/IcingaApplication")
+                except (OSError, RuntimeError, http.client.HTTPException):
+                    return False
+                return True
+
+            foreground.until("Icinga 2's API", answers, patience, server.trouble, 0.2)
+            yield icinga
 
 
 def prepared(folder: Path, objects: str, config: str, node: str = NODE, authority: Path | None = None) -> tuple[dict[str, str], list[str]]:
     """Folders, configuration and certificate of one node, signed by an authority of its own or by that of another node's folder."""
-    for name in ("data/certs", "data/ca", "log", "cache", "spool", "run"):
-        (folder / name).mkdir(parents=True)
+    options = icinga2.laid_out(folder)
     (folder / "icinga2.conf").write_text(config)
     (folder / "hosts.conf").write_text(objects)
-    options = [word for name, place in (("ConfigDir", ""), ("DataDir", "data"), ("LogDir", "log"), ("CacheDir", "cache"),
-                                        ("SpoolDir", "spool"), ("InitRunDir", "run"), ("PidPath", "run/icinga2.pid"))
-               for word in ("-D", f"{name}={folder / place}")]
-    user = pwd.getpwnam("nagios") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
-    environment = {**os.environ, "ICINGA2_USER": user.pw_name, "ICINGA2_GROUP": grp.getgrgid(user.pw_gid).gr_name}
-    if os.geteuid() == 0:  # Icinga 2 becomes that user before it does anything
-        for place in [folder, *folder.rglob("*")]:
-            os.chown(place, user.pw_uid, user.pw_gid)
-    certs = folder / "data/certs"
-    signs = ["-D", f"DataDir={(authority or folder) / 'data'}"]
-    for words in ([] if authority else ["new-ca", *options],
-                  ["new-cert", "--cn", node, "--key", f"{certs}/{node}.key", "--csr", f"{certs}/{node}.csr", *options],
-                  ["sign-csr", "--csr", f"{certs}/{node}.csr", "--cert", f"{certs}/{node}.crt", *signs]):
-        if words:
-            subprocess.run([PROGRAM, "pki", *words], env=environment, check=True, capture_output=True, timeout=60)
-    shutil.copy((authority or folder) / "data/ca/ca.crt", certs / "ca.crt")
-    return environment, options
+    icinga2.certify(folder, node, authority)
+    return icinga2.environment(), options
 
 
-def end(process: subprocess.Popen[bytes]) -> None:
-    """Its processes are a session of their own, and nobody else is in it."""
-    for number, patience in ((signal.SIGTERM, 20), (signal.SIGKILL, 10)):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(patience)
-            break
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, signal.SIGKILL)
+def started(folder: Path, environment: dict[str, str], options: list[str]) -> contextlib.AbstractContextManager[foreground.Server]:
+    return foreground.running([PROGRAM, "daemon", "-c", folder / "icinga2.conf", *options], folder / "output", environment)
 
 
 def cpu(pid: int) -> float:

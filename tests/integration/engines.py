@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import grp
 import io
 import json
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import AbstractContextManager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +17,9 @@ import pytest
 
 from memtriage import cli
 from tests.conftest import ROOT
+from tests.engines import foreground, icinga2
 
-SYSTEM = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+SYSTEM = {"PATH": foreground.PATH}
 
 
 def config(*words: str, code: int = 0) -> str:
@@ -88,21 +86,8 @@ def wait_for(seen: Path, wanted: set[tuple[str, ...]], seconds: float) -> set[tu
     return arguments(seen)
 
 
-@contextmanager
-def running(*line: str, env: dict[str, str] | None = None, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A server in a session of its own, ended with all it started."""
-    with open(log, "wb") as handle:
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=handle, stderr=handle, env={**SYSTEM, **(env or {})},
-                                   start_new_session=True)
-    try:
-        yield process
-    finally:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            try:
-                os.killpg(process.pid, number)
-                process.wait(5)
-            except (ProcessLookupError, subprocess.TimeoutExpired):
-                continue
+def running(*line: str, env: dict[str, str] | None = None, log: Path) -> AbstractContextManager[foreground.Server]:
+    return foreground.running(line, log, env)
 
 
 class Icinga:
@@ -111,32 +96,19 @@ class Icinga:
     def __init__(self, folder: Path, definitions: Path, more: str = "") -> None:
         self.program = program("icinga2", "icinga2-bin icinga2-common")
         self.folder = folder
-        for name in ("data", "log", "cache", "spool/perfdata", "spool/tmp", "run"):
-            (folder / name).mkdir(parents=True)
+        paths = icinga2.laid_out(folder)
         (folder / "icinga2.conf").write_text(
             'const NodeName = "hub"\nconst ZoneName = NodeName\n'
             'const PluginDir = "/usr/lib/nagios/plugins"\ninclude <itl>\ninclude <plugins>\n'
             "object Endpoint NodeName { }\nobject Zone ZoneName { endpoints = [ NodeName ] }\n"
             f'include "{definitions}/*.conf"\n{more}\n')
-        who = daemon_user()
-        self.env = {"ICINGA2_USER": who.pw_name, "ICINGA2_GROUP": grp.getgrgid(who.pw_gid).gr_name}
-        places = {"ConfigDir": "", "DataDir": "data", "LogDir": "log", "CacheDir": "cache", "SpoolDir": "spool", "InitRunDir": "run"}
-        self.line = [self.program, "daemon", "-c", str(folder / "icinga2.conf"),
-                     *(word for name, place in places.items() for word in ("-D", f"{name}={folder / place}")),
-                     "-D", f"PidPath={folder}/run/icinga2.pid"]
+        self.env = icinga2.environment()
+        self.line = [self.program, "daemon", "-c", str(folder / "icinga2.conf"), *paths]
         own(folder)
 
     def keys(self) -> None:
         """Makes what its API needs: an authority, and a certificate for itself."""
-        certs = self.folder / "data" / "certs"
-        certs.mkdir()
-        own(self.folder)
-        data = ["-D", f"DataDir={self.folder}/data"]
-        for words in (["new-ca", *data], ["new-cert", "--cn", "hub", "--key", f"{certs}/hub.key", "--csr", f"{certs}/hub.csr"],
-                      ["sign-csr", *data, "--csr", f"{certs}/hub.csr", "--cert", f"{certs}/hub.crt"]):
-            subprocess.run([self.program, "pki", *words], capture_output=True, timeout=60, check=True, env={**SYSTEM, **self.env})
-        (certs / "ca.crt").write_bytes((self.folder / "data" / "ca" / "ca.crt").read_bytes())
-        own(self.folder)
+        icinga2.certify(self.folder, "hub")
 
     def validate(self) -> str:
         """``icinga2 daemon -C``, which must find nothing to say but that it is done."""
