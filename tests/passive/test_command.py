@@ -140,6 +140,27 @@ def test_both_end_with_the_recorder_however_it_ends(folder: Path) -> None:
     gone(family)
 
 
+def test_it_ends_however_often_it_is_told_to(folder: Path) -> None:
+    """systemd tells all processes of a unit, and the keeper tells the speaker once more."""
+    run = Run(folder, "memory = check_free_mem\n", "--no-lock")
+    run.results(1)
+    family = run.children()
+    speaker, = (pid for pid, parent in family.items() if parent != run.process.pid)
+    time.sleep(0.3)  # its own handlers are there
+    for _ in range(3000):
+        try:
+            os.kill(speaker, signal.SIGTERM)
+        except ProcessLookupError:
+            break
+    try:
+        gone([speaker])
+    finally:
+        run.end()
+        for pid in family:
+            if alive(pid):
+                os.kill(pid, signal.SIGKILL)
+
+
 def test_a_second_recorder_is_possible_once_the_first_was_killed(folder: Path) -> None:
     """The speaker must not hold the first one's lock."""
     run = Run(folder, "memory = check_free_mem\n", "--no-lock")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 
 import pytest
 
@@ -159,3 +161,29 @@ def test_a_check_that_stands_still_is_unknown_with_its_file_and_stops_no_other(t
     finally:
         blocked.set()
     until(lambda: talk.box.of("pressure")[-1] != 3)
+
+
+def test_a_second_signal_within_the_first_ones_handler_is_no_deadlock(talk: Talk) -> None:
+    """systemd tells all processes of a unit, and the keeper its speaker once more: at each step of the handler it may come again."""
+    one = Speaker(Settings("file", {}, [MEMORY], state_dir=str(talk.folder / "state")), talk.box,  # type: ignore[arg-type]
+                  str(talk.folder / "host/proc"))
+
+    def again(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+        sys.settrace(None)
+        one.stop.set()
+        sys.settrace(again)
+        return step
+
+    def step(frame: FrameType, event: str, argument: object) -> Callable[..., object]:
+        again(frame, event, argument)
+        return step
+
+    def handler() -> None:
+        sys.settrace(again)
+        one.stop.set()
+        sys.settrace(None)
+
+    thread = threading.Thread(target=handler, daemon=True)
+    thread.start()
+    thread.join(5)
+    assert not thread.is_alive() and one.stop.is_set()

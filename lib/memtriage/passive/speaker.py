@@ -47,6 +47,19 @@ class Voice:
         return parted(self.service.name, outcome.state, outcome.output, wall, time.time())
 
 
+class Stop:
+    """Set by a handler of signals, which may take no lock: a second signal would find it held by the first, for ever."""
+
+    def __init__(self) -> None:
+        self._on = False
+
+    def set(self) -> None:
+        self._on = True
+
+    def is_set(self) -> bool:
+        return self._on
+
+
 class Speaker:
     """All services of one host. :meth:`run` returns once ``stop`` is set."""
 
@@ -54,7 +67,7 @@ class Speaker:
         self.settings = settings
         self.outbox = outbox
         self.procfs = procfs
-        self.stop = threading.Event()
+        self.stop = Stop()
         self._soon = threading.Condition()
         self._round = 0
         self._beat = time.monotonic()
