@@ -28,6 +28,7 @@ def text(total: int, available: int | None, free: int = 0, cached: int = 0, shme
 @pytest.mark.parametrize(("meminfo", "low", "short"), [
     (text(1000 * MIB, 200 * MIB), 0, False),
     (text(1000 * MIB, 99 * MIB), 0, True),
+    (text(1024**2 * MIB, 9 * 1024 * MIB), 0, False), (text(1024**2 * MIB, 7 * 1024 * MIB), 0, True),  # 1 TiB
     (text(1000 * MIB, 120 * MIB), 30 * MIB, True),  # what lies below the low watermark is nobody's
     (text(1000 * MIB, None, 50 * MIB, 200 * MIB), 0, False),
     (text(1000 * MIB, None, 50 * MIB, 200 * MIB, 190 * MIB), 0, True),

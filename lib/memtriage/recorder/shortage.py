@@ -19,6 +19,8 @@ HOLD_S = 30.0
 """How long a shortage counts after its last sign."""
 LEFT = 0.10
 """Share of RAM above the low watermark below which memory is short."""
+ENOUGH = 8 * 1024**3
+"""Bytes above it with which no host is short: a tenth of a TiB is many programs' start away."""
 
 
 class Shortage:
@@ -66,7 +68,7 @@ class Shortage:
         left = glance.value(meminfo, b"MemAvailable:")
         if left is None:
             left = sum(glance.value(meminfo, name) or 0 for name in (b"MemFree:", b"Cached:")) - (glance.value(meminfo, b"Shmem:") or 0)
-        if total and left - self.low < LEFT * (total - _huge(meminfo)):
+        if total and left - self.low < min(LEFT * (total - _huge(meminfo)), ENOUGH):
             self._short("low")
 
     def _short(self, why: str) -> None:
