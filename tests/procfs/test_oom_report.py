@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from memtriage import oomculprit
@@ -283,6 +283,7 @@ def test_any_interleaving_of_two_reports_yields_every_kill(data: st.DataObject) 
 
 @settings(max_examples=100, deadline=None)
 @given(name=st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1, max_size=15), pid=st.integers(1, 4194304))
+@example(name=" kernel:", pid=1)
 def test_any_name_comes_through(name: str, pid: int) -> None:
     victim = texts.Task(pid, 1000, 9000, 4000, name)
     inner = "/a/b,task=c,pid=1"

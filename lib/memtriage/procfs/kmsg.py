@@ -68,7 +68,7 @@ class _Text:
         self.stamp = re.compile(r"(?:<[0-9]{1,3}>)?\[ *([0-9]{1,12}\.[0-9]{1,9})\](?:\[ *([TC][0-9]{1,10})\])? ?")
         self.relative = re.compile(r"\[(?: *\+[0-9]{1,9}\.[0-9]{1,9}|[A-Z][a-z]{2} ?[0-9]{1,2} [0-9]{2}:[0-9]{2})\] ?")  # dmesg -H
         self.tag = re.compile(r"(?:\S+ )?(?:[a-z0-9]+\.[a-z]+ )?([^\s:\[]+)(?:\[[0-9]+\])?: ?")
-        self.host = re.compile(r"\S+ kernel: ?")
+        self.host = re.compile(r"[\w.-]+ kernel: ?")  # no more than a host's name: a process may be called " kernel:"
         self.octal = re.compile(r"#0([0-3][0-7])")
 
 
