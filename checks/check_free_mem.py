@@ -91,10 +91,11 @@ class FreeMemory(nagiosplugin.Resource):
 
     def foreseen(self):
         """What grows and until when, from this and earlier runs. A host without a past is judged by its level alone."""
-        args, self.row = self.args, {}
+        args = self.args
         try:
             sample = following.sample(args["procfs"], self.now)
         except files.ProcfsError as lacking:
+            self.row = following.counters(self.now)
             self.trouble = f"no trend: {lacking.path}: {lacking.reason}"
             return exhaustion.Outlook([], [], float(self.now.memory.available), None, None, None, [])
         folder = state.default_folder(os.environ, args["state_dir"], os.geteuid())

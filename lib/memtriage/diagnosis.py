@@ -30,6 +30,8 @@ REMOVED = "Kernel memory, not a process: control groups that were removed, and s
 PINNED = "Kernel memory, not a process: reclaimable by its flag, but held, so the kernel cannot give it back."
 DYING = frozenset(("p.per_cpu", "c.kmem_cache", "c.kmem_cache_node"))
 """Causes that tell of dying cgroups: each has per-CPU counters, and up to Linux 5.8 caches of its own."""
+OF_REMOVED = ("slab_unreclaimable", "per_cpu", "vmalloc")
+"""Parts in which a removed control group holds memory."""
 _INODES = ("inode_cache", "_inode", "_dentry_cache", "kmalloc-rcl-")
 _RECLAIMABLE = frozenset(("dentry", "dentry_cache", "radix_tree_node", "xfs_ili", "buffer_head", "ext4_extent_status", "nfs_inode_cache"))
 
@@ -128,7 +130,14 @@ def blame(book: Ledger, limit: Limit | None, found: exhaustion.Outlook, row: Map
         return cause_culprit(found.causes[0], row, caches)
     if limit is not None:
         return limit_culprit(limit.path, limit.size, groups)
-    return culprit(book, caches, groups, short, locked)
+    return of_removed(culprit(book, caches, groups, short, locked), row.get("dying", 0))
+
+
+def of_removed(found: Culprit, dying: int) -> Culprit:
+    """The same, said to be what so many removed cgroups hold where they explain it; they are in no process and in no list."""
+    if found.part not in OF_REMOVED or dying * exhaustion.GROUP < found.size:
+        return found
+    return found._replace(words=f"{found.words}, of {dying} dying cgroups", meaning=REMOVED)
 
 
 def contrast(book: Ledger, found: Culprit, groups: list[Group]) -> str:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from memtriage import accounting, diagnosis, exhaustion
+from memtriage import accounting, diagnosis
 from memtriage.procfs.keyed import Keyed
 from memtriage.procfs.oom_report import Report
 from memtriage.record import NamedTuple
@@ -111,10 +111,8 @@ def culprit(report: Report, now: Callable[[], Present] = Present) -> diagnosis.C
     most = min(book.parts.get("anon", 0), max((group.anon for group in listed), default=0))
     if held and (found.part == "slab_reclaimable" or (found.part == "anon" and held >= most)):
         return _held(held, now().caches)
-    if found.part in ("slab_unreclaimable", "per_cpu", "vmalloc"):
-        dying = now().dying
-        if dying * exhaustion.GROUP >= found.size:
-            return found._replace(words=f"{found.words}, of {dying} dying cgroups", meaning=diagnosis.REMOVED)
+    if found.part in diagnosis.OF_REMOVED:
+        return diagnosis.of_removed(found, now().dying)
     if found.part == "anon" and not listed:
         return found._replace(words=f"processes, which the log does not list, {size(found.size)}")
     return found

@@ -5,12 +5,13 @@ After a change of words: ``python -m tests.checks.test_scenarios``, then read th
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.checks.command import FIXTURES, on
+from tests.checks.command import FIXTURES, on, run
 
 EXPECTED = Path(__file__).parent / "expected"
 SCENARIOS = sorted(path.parent.name for path in FIXTURES.glob("*/SOURCE"))
@@ -28,6 +29,17 @@ def output(scenario: str, check: str, options: tuple[str, ...], state: Path) -> 
 @pytest.mark.parametrize(("scenario", "check", "options"), CASES, ids=[f"{scenario}-{check}" for scenario, check, _ in CASES])
 def test_output(scenario, check, options, tmp_path):
     assert output(scenario, check, options, tmp_path) == (EXPECTED / f"{scenario}.{check}.txt").read_text()
+
+
+@pytest.mark.parametrize(("dying", "words"), [(160_000, ", unreclaimable, of 160000 dying cgroups"), (100_000, ", unreclaimable")])
+def test_removed_groups_are_named_where_they_explain_it(dying, words, tmp_path):
+    """Also where nothing grows, or not yet provenly."""
+    shutil.copytree(FIXTURES / "c-unreclaimable-slab", tmp_path / "host", symlinks=True)
+    (tmp_path / "host/sys/fs/cgroup/cgroup.stat").write_text(f"nr_descendants 9\nnr_dying_descendants {dying}\n")
+    answer = run("check_free_mem", "--procfs", "host/proc", "--state-dir", str(tmp_path / "state"), cwd=tmp_path).sound()
+    assert answer.code == 2
+    assert answer.first == f"FREE_MEM CRITICAL - 4.50% of 3.84 GiB available (177 MiB); culprit: slab cache 'kmalloc-4k' 2.40 GiB{words}"
+    assert ("control groups that were removed" in answer.out) == (", of " in words)
 
 
 STATES = {
