@@ -121,6 +121,7 @@ def test_a_server_that_hangs_costs_a_few_seconds(server: Server, tls: tuple[Path
     assert time.monotonic() - began < 1.5 and len(server.requests) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["answer", "handshake", "greeting", "farewell"])
 def test_a_server_that_is_never_silent_and_never_done(tls: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, what: str) -> None:
     """Each byte begins the time-out anew, so another thread has an eye on the whole; then the next result has its turn."""

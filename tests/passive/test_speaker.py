@@ -104,6 +104,7 @@ def test_a_change_is_said_at_once_and_the_same_only_at_the_heartbeat(talk: Talk,
     assert talk.box.taken[1].lines[0].startswith("FREE_MEM CRITICAL - 4.50% of 3.84 GiB available (177 MiB); ")
 
 
+@pytest.mark.slow
 def test_heartbeats_come_together(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
     """However long each check takes: one connection carries them all."""
     monkeypatch.setattr(shortage, "LEFT", 0.0)

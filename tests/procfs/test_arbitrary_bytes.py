@@ -68,7 +68,8 @@ def test_mutated_samples(name: str, draw: st.DataObject) -> None:
 @pytest.mark.parametrize("name", sorted(ALL))
 def test_every_cut_is_survived(name: str) -> None:
     for sample in ALL[name]:
-        for end in range(len(sample)):
+        # The lines of a long file are alike: of those behind its beginning a cut here and there.
+        for end in (*range(min(len(sample), 1500)), *range(1500, len(sample), 1 + len(sample) // 2000)):
             for member in FOUND:
                 if member.partition(":")[0] == name:
                     assert failure(FOUND[member], sample[:end]) is None

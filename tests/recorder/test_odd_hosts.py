@@ -96,6 +96,7 @@ def crowd(host: Path, count: int, cmdline: int, comm: int = 8) -> None:
         (folder / "cmdline").write_bytes(base64.b64encode(chance.getrandbits(8 * cmdline).to_bytes(cmdline, "big")))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("count", "comm", "described"), [(250, 8, True), (1000, 8, False), (1000, 230, None)])
 def test_a_sample_that_is_too_large_goes_without_what_makes_it_so(host: Path, count: int, comm: int, described: bool | None) -> None:
     """It was written beyond the end of the ring, and then nothing could be read at all."""

@@ -150,6 +150,7 @@ def test_the_list_comes_first_and_tells_all(leak: Path, tmp_path: Path) -> None:
     assert re.fullmatch(r"b\.tar\.gz: [0-9]+ bytes, readable by you alone\. Read report\.txt in it before you send it\.", shown[-1])
 
 
+@pytest.mark.slow
 def test_a_warm_up_of_an_hour_that_is_asked_for_is_one(tmp_path: Path) -> None:
     """A night of five minutes after a boot: in the picture less than an hour is the warm-up, unless an hour is what was asked for."""
     pytest.importorskip("matplotlib")
