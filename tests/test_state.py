@@ -656,7 +656,7 @@ def history(interval: float, length: float) -> list[Sample]:
     return samples
 
 
-@pytest.mark.parametrize("interval", [1, 60, 300, 3600])
+@pytest.mark.parametrize("interval", [pytest.param(1, marks=pytest.mark.slow), 60, 300, 3600])
 def test_a_week_is_covered_at_any_rate(interval: int) -> None:
     # Only lengths above MOST are thinned, so calling for each of 604,800 runs would test the same at ten times the price.
     week = 7 * 86400

@@ -109,8 +109,8 @@ def scenarios() -> Iterator[Path]:
     shutil.rmtree(folder)
 
 
-TELLING = ("hostile-names", "k-swap-full", "this_host", "d-process-group")
-"""The longest answers, those with names that want to be more than names, and those of this machine."""
+TELLING = ("hostile-names", "this_host")
+"""Names that want to be more than names, and this machine's own; of the rest ``make test-slow`` asks."""
 
 
 @pytest.mark.parametrize("all_of_them", [False, pytest.param(True, marks=pytest.mark.slow)])

@@ -101,6 +101,7 @@ def test_the_words_are_those_of_the_checks(folder: Path) -> None:
     assert run.process.returncode == 0
 
 
+@pytest.mark.slow
 def test_each_is_repeated_at_its_heartbeat_and_no_more_often(folder: Path) -> None:
     run = Run(folder, "memory = check_free_mem --eta-warning ~: --eta-critical ~:\n", "--no-lock")
     try:

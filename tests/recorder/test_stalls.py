@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from memtriage.recording import Recording, Sample
 from tests.recorder.runs import python
+
+pytestmark = pytest.mark.slow
 
 
 def in_order(samples: list[Sample], count: int) -> bool:

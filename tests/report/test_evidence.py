@@ -182,6 +182,7 @@ def test_without_room_to_draw_there_is_a_bundle_all_the_same(leak: Path, tmp_pat
     assert f"left out: picture.png: {why}" in report
 
 
+@pytest.mark.slow
 def test_of_those_that_are_alike_the_same_are_told_first(tmp_path: Path) -> None:
     """In the report, in the picture and on its page, whatever order Python's sets have in that run."""
     host = Host(tmp_path / "recording")
