@@ -134,6 +134,7 @@ def test_page_by_page() -> None:
     assert abs(pages["drivers"] - sizes["unaccounted"]) < 0.03 * found["mem_total"]
 
 
+@pytest.mark.slow
 def test_a_moment_of_a_recording(tmp_path: Path) -> None:
     file = tmp_path / "recording"
     recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB"],

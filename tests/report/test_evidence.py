@@ -95,6 +95,7 @@ def told(words: tuple[str, ...], tmp_path: Path) -> str:
     return " ".join(opened(tmp_path / "b.tar.gz")["report.txt"].decode().split())
 
 
+@pytest.mark.slow
 def test_a_part_of_the_recording(leak: Path, tmp_path: Path) -> None:
     """Times are UTC, whatever zone the caller is in; of a part before the kill no limit was reached."""
     text = told((str(leak), "--to", "2023-11-15 01:00"), tmp_path)
