@@ -29,7 +29,7 @@ try:
 
     from memtriage import options, plugin, threshold
     from memtriage.procfs import boot_id, uptime
-    from memtriage.recording import Damaged, Recording, Sample, Unreadable, gap
+    from memtriage.recording import Damaged, Recording, Sample, Unreadable, gap, number
     from memtriage.wording import clean, duration, percent, size
 except BaseException as error:  # Python would leave with 1, which is WARNING
     import os
@@ -111,10 +111,9 @@ class Recorder(nagiosplugin.Resource):
         self.restarts = sum(hole.restart for hole in self.gaps)
         yield nagiosplugin.Metric("gap_max_1h", round(self.longest, 1), "s", min=0, context="gap")
         yield nagiosplugin.Metric("samples_lost", self.lost, "", min=0, context="lost")
-        words = (self.last.note("disk", "sample") or "").split()
-        known = len(words) == 2 and all(word.isascii() and word.isdigit() and len(word) <= 18 for word in words)
-        self.disk = [int(word) for word in words] if known else None
-        if not known and (self.args["disk_warning"] or self.args["disk_critical"]):
+        words = [number(word) for word in (self.last.note("disk", "sample") or "").split()]
+        self.disk = words if len(words) == 2 and None not in words else None
+        if self.disk is None and (self.args["disk_warning"] or self.args["disk_critical"]):
             raise plugin.Refused(f"{self.path}: its newest sample does not say how much room the disk has")
         if self.disk:
             yield nagiosplugin.Metric("disk_free", self.disk[0], "B", min=0, max=self.disk[1], context="disk")

@@ -14,6 +14,7 @@ import pytest
 
 from memtriage import inprocess
 from memtriage.passive import Result, Service, speaker
+from memtriage.passive.outbox import Outbox
 from memtriage.passive.settings import Settings
 from memtriage.passive.speaker import Speaker
 from memtriage.procfs import files
@@ -25,7 +26,7 @@ PROCESSES = Service("processes", "check_proc_count", ())
 PRESSURE = Service("pressure", "check_mem_pressure", ())
 
 
-class Box:
+class Box(Outbox):
     """Takes what is handed over, and delivers nothing."""
 
     def __init__(self) -> None:
@@ -61,7 +62,7 @@ class Talk:
 
     def start(self, *services: Service, every: float = 0.1, fast: float = 0.05, beat: float = 60.0) -> None:
         settings = Settings("file", {}, list(services), every, fast, beat, str(self.folder / "state"))
-        one = Speaker(settings, self.box, str(self.folder / "host/proc"))  # type: ignore[arg-type]
+        one = Speaker(settings, self.box, str(self.folder / "host/proc"))
         thread = threading.Thread(target=one.run, daemon=True)
         thread.start()
         self.running.append((one, thread))
@@ -166,7 +167,7 @@ def test_a_check_that_stands_still_is_unknown_with_its_file_and_stops_no_other(t
 
 def test_a_second_signal_within_the_first_ones_handler_is_no_deadlock(talk: Talk) -> None:
     """systemd tells all processes of a unit, and the keeper its speaker once more: at each step of the handler it may come again."""
-    one = Speaker(Settings("file", {}, [MEMORY], state_dir=str(talk.folder / "state")), talk.box,  # type: ignore[arg-type]
+    one = Speaker(Settings("file", {}, [MEMORY], state_dir=str(talk.folder / "state")), talk.box,
                   str(talk.folder / "host/proc"))
 
     def again(frame: FrameType, event: str, argument: object) -> Callable[..., object]:

@@ -8,6 +8,8 @@ import random
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -229,26 +231,30 @@ def test_files_of_others_in_its_place_are_not_touched(tmp_path: Path) -> None:
     assert precious.read_bytes() == b"precious"
 
 
-@pytest.mark.needs_root
-def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", "size=128k", "tmpfs", str(tmp_path)]
+@contextmanager
+def disk(folder: Path, size: str) -> Iterator[None]:
+    """A small one, mounted there."""
+    command = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(folder)]
     if subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
         pytest.skip("this container may not mount")
     try:
+        yield
+    finally:
+        subprocess.run(["umount", str(folder)], timeout=20, check=True)
+
+
+@pytest.mark.needs_root
+def test_a_full_disk_is_said_before_anything_is_there(tmp_path: Path) -> None:
+    with disk(tmp_path, "128k"):
         with pytest.raises(OSError, match="262144 bytes wanted, 131072 left") as caught:
             Ring.open(str(tmp_path / "r"), SIZE)
         assert caught.value.errno == errno.ENOSPC
         assert os.listdir(tmp_path) == []
-    finally:
-        subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
 
 
 @pytest.mark.needs_root
 def test_on_a_full_disk_what_is_there_stays_and_goes_on(tmp_path: Path) -> None:
-    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(tmp_path)]
-    if subprocess.run(command, capture_output=True, timeout=20, check=False).returncode:
-        pytest.skip("this container may not mount")
-    try:
+    with disk(tmp_path, "1m"):
         path = str(tmp_path / "r")
         Ring.open(path, SIZE).close()
         said: list[str] = []
@@ -268,8 +274,6 @@ def test_on_a_full_disk_what_is_there_stays_and_goes_on(tmp_path: Path) -> None:
         ring.close()
         with Recording(path) as recording:
             assert len(recording.entries) == 1
-    finally:
-        subprocess.run(["umount", str(tmp_path)], timeout=20, check=True)
 
 
 def test_a_record_in_recorded_text_is_not_taken_for_one(tmp_path: Path) -> None:

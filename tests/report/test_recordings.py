@@ -50,7 +50,7 @@ def author(path: Path, size: int = 4 * 1024 * 1024) -> Author:
 
 def check(path: Path, whole: bool = True) -> None:
     """Every number that was skimmed is that of the record unpacked as a whole, if it can be."""
-    _, found = skim.skim(str(path))
+    found = skim.skim(str(path))
     with Recording(str(path)) as recording:
         assert list(found.seq) == [entry.head.seq for entry in recording.entries]
         for place, entry in enumerate(recording.entries):
@@ -114,7 +114,7 @@ def test_numbers_of_any_width(tmp_path: Path, rows: list[tuple[int, int, int]]) 
         text = b"MemTotal:       %8d kB\nMemFree:        %8d kB\nMemAvailable:   %8d kB\n" % (total, free, available)
         made.write(more={"meminfo": text + b"".join(b"Line%d:  %d kB\n" % (line, number * line) for line in range(free % 60))})
     made.ring.close()
-    _, found = skim.skim(str(tmp_path / "r"))
+    found = skim.skim(str(tmp_path / "r"))
     assert list(zip(found.free, found.available)) == [(row[0] * 1024, row[1] * 1024) for row in rows]
 
 
@@ -127,7 +127,7 @@ def test_meminfo_that_is_no_meminfo_is_unknown(tmp_path: Path) -> None:
     for text in texts:
         made.write(more={"meminfo": text.encode()})
     known = [(7168, 9216), (-1, -1), (-1, 9216), (-1, 9216), (-1, 9216), (6144, 8192)]
-    _, found = skim.skim(str(tmp_path / "r"))
+    found = skim.skim(str(tmp_path / "r"))
     assert list(zip(found.free, found.available)) == known
 
 
@@ -137,7 +137,7 @@ def test_sources_that_are_not_shown_are_not_put_together(tmp_path: Path) -> None
     for number in range(60):
         made.write(more=sample(500_000 - number, kills=number))
     made.ring.close()
-    _, found = skim.skim(str(tmp_path / "r"))
+    found = skim.skim(str(tmp_path / "r"))
     wanted = frozenset(("meminfo", "processes", "sys/kernel/random/boot_id"))
     with recordings._Chosen(str(tmp_path / "r"), found, list(range(60)), wanted) as some, Recording(str(tmp_path / "r")) as whole:
         stale = 0

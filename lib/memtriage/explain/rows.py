@@ -43,7 +43,7 @@ class Sight(NamedTuple):
 
 
 def rows(proc: str, sys: str, now: following.Now, past: exhaustion.History, owners: Owners,
-         window: float = 4 * 3600.0) -> tuple[list[Row], list[Sight]]:
+         window: float) -> tuple[list[Row], list[Sight]]:
     """The ledger, largest part first, free memory last; and what was hidden from this user. Growth is that of ``window`` seconds."""
     blind: list[Sight] = []
     book = now.memory.book

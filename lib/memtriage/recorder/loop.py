@@ -62,7 +62,7 @@ class Recorder:
         self.kept: list[tuple[int, int, Content]] = []
         self.key_size = 0
         self.spared = 0
-        """What this group of samples goes without, as no record would hold it: see :func:`_without`."""
+        """What this group of samples goes without, as no record would hold it: see :func:`~memtriage.recorder.processes.without`."""
         self.flags = FIRST
         self.fast = False
         self.poll = select.poll()

@@ -10,8 +10,8 @@ What the bytes mean is not known here, but for the two numbers of :mod:`memtriag
 
 from memtriage.recording.layout import FIRST
 from memtriage.recording.payload import Content, Damaged, Process, Source
-from memtriage.recording.reader import Gap, Recording, Sample, Unreadable, apart, gap, stepped
+from memtriage.recording.reader import Gap, Recording, Sample, Unreadable, apart, gap, number, stepped
 from memtriage.recording.ring import Busy, Refused, Ring, lock
 
 __all__ = ["FIRST", "Busy", "Content", "Damaged", "Gap", "Process", "Recording", "Refused", "Ring", "Sample", "Source", "Unreadable",
-           "apart", "gap", "lock", "stepped"]
+           "apart", "gap", "lock", "number", "stepped"]

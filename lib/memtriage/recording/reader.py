@@ -46,9 +46,13 @@ class Sample(NamedTuple):
         return None
 
     def number(self, name: str, source: str = "meta") -> int | None:
-        """The same where it should be a number below 10**18 without a sign; ``None`` where it is anything else."""
-        word = self.note(name, source) or ""
-        return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
+        """The same as a :func:`number`."""
+        return number(self.note(name, source) or "")
+
+
+def number(word: str) -> int | None:
+    """A number below 10**18 without a sign; ``None`` for anything else."""
+    return int(word) if word.isascii() and word.isdigit() and len(word) <= 18 else None
 
 
 class Gap(NamedTuple):
@@ -260,12 +264,8 @@ def file_head(handle: int, path: str) -> layout.FileHead:
         return head._replace(size=min(head.size, max(size, 0) + layout.EDGE))
     other = layout.other_version(start)
     if other is not None:
-        raise Unreadable(f"{path}: a recording of version {other}; this program reads {_versions()}")
+        raise Unreadable(f"{path}: a recording of version {other}; this program reads versions {' and '.join(map(str, layout.READABLE))}")
     name = commonest(handle, size)
     if name is None:
         raise Unreadable(f"{path}: not a recording")
     return layout.FileHead(size + layout.EDGE, 0, name)
-
-
-def _versions() -> str:
-    return f"versions {', '.join(map(str, layout.READABLE[:-1]))} and {layout.READABLE[-1]}"

@@ -83,7 +83,7 @@ def read(path: str, start: float | None = None, end: float | None = None, progre
     say = progress or (lambda what, share: None)
     say("looking at every sample", 0.0)
     try:
-        _, skimmed = skim(path)
+        skimmed = skim(path)
         found = _within(skimmed, start, end)
         if not found:
             raise Unusable(f"{path}: no sample" + (" between these times" if len(skimmed.seq) else " in this recording yet"))

@@ -57,7 +57,7 @@ class Skimmed(NamedTuple):
         return Entry(self.offset[place], head) if head is not None and head.seq == self.seq[place] else None
 
 
-def skim(path: str) -> tuple[layout.FileHead, Skimmed]:
+def skim(path: str) -> Skimmed:
     """Raises :class:`~memtriage.recording.Unreadable`. Two processes where the file is large."""
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
@@ -73,11 +73,11 @@ def skim(path: str) -> tuple[layout.FileHead, Skimmed]:
         raise Unreadable(f"{path}: {error.strerror}") from None
     finally:
         os.close(handle)
-    columns = _ordered(parts)
-    found = Skimmed(*columns, _odd(*columns[:5]))  # type: ignore[call-arg,arg-type]  # how many a star gives is not known to mypy
+    seq, real, boot, interval, flags, base, offset, free, available = _ordered(parts)
+    found = Skimmed(seq, real, boot, interval, flags, base, offset, free, available, _odd(seq, boot, interval, flags))
     if not all(flags & layout.PLAIN for flags in set(found.flags)):
         _unpack(path, found)
-    return file, found
+    return found
 
 
 def _part(path: str, name: bytes, begin: int, end: int) -> list[array[int]]:
@@ -151,7 +151,7 @@ def _ordered(parts: list[list[array[int]]]) -> list[array[int]]:
     return [array(column.typecode, [column[place] for place in order]) for column in columns]
 
 
-def _odd(seq: array[int], real: array[int], boot: array[int], interval: array[int], flags: array[int]) -> list[int]:
+def _odd(seq: array[int], boot: array[int], interval: array[int], flags: array[int]) -> list[int]:
     rows = zip(range(1, len(seq)), seq, seq[1:], boot, boot[1:], interval, interval[1:], flags[1:])
     return [0] * bool(seq) + [place for place, number, later, then, now, before, after, flag in rows
                               if later - number != 1 or flag & FIRST or before != after or not 0 <= now - then <= after * 1_500_000]
