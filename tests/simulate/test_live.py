@@ -134,13 +134,17 @@ def own(pids: list[int], field: str) -> int:
 
 @pytest.mark.parametrize("name", ["heap", "workers"])
 def test_the_processes_themselves_hold_what_was_asked(name: str) -> None:
-    """The same, seen from the processes, where nobody else's noise is."""
-    with started(name, "--limit", "61MiB", "--rate", "61MiB/s", "--duration", "30") as process:
-        until(process, "explain: ")
-        before = own([process.pid, *children(process.pid)], "Pss_Anon")
-        until(process, "holding ")
-        grown = own([process.pid, *children(process.pid)], "Pss_Anon") - before
-    assert grown == pytest.approx(61 * MIB, rel=0.05)
+    """The same, seen from the processes, where nobody else's noise is; and growth does not wait for the first look."""
+    grown = []
+    for _ in range(ATTEMPTS):
+        with started(name, "--limit", "61MiB", "--rate", "61MiB/s", "--duration", "30") as process:
+            until(process, "explain: ")
+            before = own([process.pid, *children(process.pid)], "Pss_Anon")
+            until(process, "holding ")
+            grown.append((own([process.pid, *children(process.pid)], "Pss_Anon") - before) / MIB)
+        if grown[-1] == pytest.approx(61, rel=0.05):
+            return
+    pytest.fail(f"grew by {grown} of 61 MiB")
 
 
 def test_every_default_size_is_a_prime_of_its_own() -> None:
@@ -177,20 +181,25 @@ def drop_caches() -> None:
         file.write("2")
 
 
+def taken() -> float:
+    """Bytes of slots in use in reclaimable caches, when what can be given back was. Slabs alone would say less: half a tree's go on standing,
+    full of holes, when it is dropped, and take in what comes next.
+    """
+    for _ in range(3):
+        drop_caches()
+        time.sleep(0.2)  # what is dropped is free after a grace period
+    return sum(each.taken for each in measure.slots(("slab_reclaimable",)).values())
+
+
 @pytest.mark.parametrize(("name", "kept"), [("cache", False), ("negative", False), ("pinned", True)])
 def test_what_reclaim_can_take_back(name: str, kept: bool) -> None:
     """Cache and leak look alike in meminfo; asked to give up caches, the kernel gives back the one and not the other."""
+    left = []
     for _ in range(ATTEMPTS):
+        before = taken()
         with started(name, "--limit", "23MiB", "--rate", "100MiB/s", "--duration", "30") as process:
-            until(process, "explain: ")
-            drop_caches()
-            before = measure.held(("slab_reclaimable",))
             until(process, "holding ")
-            least = 23 * MIB
-            for _ in range(5):
-                drop_caches()
-                least = min(least, measure.held(("slab_reclaimable",)) - before)
-                time.sleep(0.2)  # what is dropped is free after a grace period
-        if least > 18 * MIB if kept else least < 4 * MIB:  # some of it was there before the first look
+            left.append((taken() - before) / MIB)
+        if 18 < left[-1] < 28 if kept else left[-1] < 4:
             return
-    pytest.fail(f"{least / MIB:.1f} MiB are left after drop_caches")
+    pytest.fail(f"{left} MiB are left after drop_caches")
