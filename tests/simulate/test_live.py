@@ -182,8 +182,9 @@ def drop_caches() -> None:
 
 
 def taken() -> float:
-    """Bytes of slots in use in reclaimable caches, when what can be given back was. Slabs alone would say less: half a tree's go on standing,
-    full of holes, when it is dropped, and take in what comes next.
+    """Bytes of slots in use in reclaimable caches, when what can be given back was.
+
+    Slabs alone would say less: many of a large tree's go on standing when it is dropped, full of holes, and take in what comes next.
     """
     for _ in range(3):
         drop_caches()
