@@ -1,7 +1,9 @@
 """Hosts that really run out of memory, or only look like it, in a guest that NRPE checks: what was said, when, and was it right?
 
     python tests/guest/proof.py [NAME...]        plays scenarios (all by default), prints a row for each; some five minutes each
+    python tests/guest/proof.py --jobs 2         two guests at a time: their clocks count instructions, so neither notices the other
     python tests/guest/proof.py --short          three of them
+    python tests/guest/proof.py --within 1800    these three, then others while no more than so many seconds are gone
     python tests/guest/proof.py --show [NAME...] judges again what was played before
     python tests/guest/proof.py --write          and writes docs/proof.md
 
@@ -18,6 +20,8 @@ import re
 import shutil
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -35,6 +39,7 @@ OURS = ("free_mem", "slab_growth", "mem_pressure", "mem_recorder", "proc_count")
 WINDOW, HORIZON = 5.0, 30.0
 """Seconds: 4 hours and a day, as everything in stage.py."""
 OUT = guest.LAB / "proof"
+WRONG = re.compile(r"^ +WRONG:|: FAILED,", re.MULTILINE)
 
 
 class Answer(NamedTuple):
@@ -229,15 +234,36 @@ def line(row: Row) -> str:
     return f"{row.name}: {said}; largest gap {row.gap:.2f} s" + "".join(f"\n    WRONG: {fault}" for fault in row.faults)
 
 
+def answer(name: str, args: argparse.Namespace, end: float) -> str:
+    """Plays and judges it; what there is to print, with WRONG or FAILED in it where it is not as it should be."""
+    if time.monotonic() > end and name not in SHORT:
+        return f"{name}: not played, for want of time"
+    said: list[str] = []
+    while len(said) < args.tries and (not said or WRONG.search(said[-1])):
+        try:
+            if not args.show:
+                play(name, args.limit)
+            row = judged(name)
+        except (SystemExit, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
+            said.append(f"{name}: FAILED, nothing to judge: {type(error).__name__}: {error}")
+        else:
+            said.append(line(row))
+    earlier = "".join(f"\n  once more, after {one}" for one in said[:-1])
+    return said[-1] + earlier.replace("WRONG", "wrong").replace("FAILED", "failed")
+
+
 def main() -> int:
     reader = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     reader.add_argument("names", nargs="*", metavar="NAME", help=", ".join(SCENARIOS))
-    reader.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}; a late alarm is no failure: hosts may be slow")
+    reader.add_argument("--short", action="store_true", help=f"only {', '.join(SHORT)}")
+    reader.add_argument("--jobs", type=int, default=1, help="guests at a time (1)")
+    reader.add_argument("--tries", type=int, default=1, help="play again what is not as it should be, so many times in all (1)")
+    reader.add_argument("--within", type=float, default=float("inf"), help=f"seconds after which none is begun but {', '.join(SHORT)}")
     reader.add_argument("--show", action="store_true", help="play nothing")
     reader.add_argument("--write", action="store_true", help="write docs/proof.md from all that was played")
     reader.add_argument("--limit", type=float, default=1200, help="seconds that one boot may take (1200)")
     args = reader.parse_args()
-    names = args.names or (list(SHORT) if args.short else list(SCENARIOS))
+    names = args.names or [*SHORT, *([] if args.short else [name for name in SCENARIOS if name not in SHORT])]
     unknown = [name for name in names if name not in SCENARIOS]
     if unknown or guest.missing():
         print(f"no scenario {', '.join(unknown)}" if unknown else f"needs {', '.join(guest.missing())}")
@@ -245,17 +271,11 @@ def main() -> int:
     if not args.show:
         guest.build()
     failed = 0
-    for name in names:
-        try:
-            if not args.show:
-                play(name, args.limit)
-            row = judged(name)
-        except (SystemExit, OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
-            print(f"{name}: FAILED, nothing to judge: {type(error).__name__}: {error}", flush=True)
-            failed += 1
-            continue
-        print(line(row), flush=True)
-        failed += any(not (args.short and fault.startswith("late")) for fault in row.faults)
+    end = time.monotonic() + args.within
+    with ThreadPoolExecutor(args.jobs) as pool:
+        for said in pool.map(lambda name: answer(name, args, end), names):
+            print(said, flush=True)
+            failed += bool(WRONG.search(said))
     if args.write:
         played = [judged(name) for name in SCENARIOS if (OUT / name / "recording").exists()]
         (guest.ROOT / "docs/proof.md").write_text(proof_page.page(
