@@ -260,8 +260,9 @@ def seeds() -> None:
         cause, = rounds.causes(ran.tree)
         named = sum(said.startswith("Yes") for said in ran.verdicts)
         print(f"  seed {seed}: right in {named} of {len(ran.verdicts)} rounds, else nobody named; "
-              f"{cause['grow']} of {cause['hosts']} hosts grow ({ran.leaking} leak in truth), others {cause['others_grow']} of {cause['other_hosts']}, odds at least "
-              f"{cause['odds']['low']:.0f}; at most {_costs(ran.costs)} ({time.monotonic() - begun:.0f} s in all)", flush=True)
+              f"{cause['grow']} of {cause['hosts']} hosts grow ({ran.leaking} leak in truth), "
+              f"others {cause['others_grow']} of {cause['other_hosts']}, odds at least {cause['odds']['low']:.0f}; "
+              f"at most {_costs(ran.costs)} ({time.monotonic() - begun:.0f} s in all)", flush=True)
     print(f"seeds: {right} of 20 right; of all questions at most {_costs(worst)}")
 
 

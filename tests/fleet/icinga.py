@@ -195,14 +195,14 @@ def started(folder: Path, environment: dict[str, str], options: list[str]) -> co
     return foreground.running([PROGRAM, "daemon", "-c", folder / "icinga2.conf", *options], folder / "output", environment)
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that the processes of this session have taken so far."""
+def cpu(pid: int, ended: bool = False) -> float:
+    """Seconds of CPU that the processes of this session have taken so far; with those of their children that have ended, or without."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             if int(fields[3]) == pid:
-                ticks += int(fields[11]) + int(fields[12])
+                ticks += sum(map(int, fields[11 : 15 if ended else 13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 
