@@ -131,9 +131,9 @@ class Connection:
 
     def __init__(self, port: int, ca: str, user: str) -> None:
         tls = ssl.create_default_context(cafile=ca)
-        plain = socket.create_connection(("127.0.0.1", port), 30)
+        plain = socket.create_connection(("127.0.0.1", port), foreground.SLOW)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=60)
+        self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=foreground.SLOW)
         self.http.sock = tls.wrap_socket(plain, server_hostname=NODE)
         self.headers = {"Accept": "application/json", "Authorization": "Basic " + base64.b64encode(f"{user}:p".encode()).decode()}
 
@@ -162,7 +162,7 @@ def definitions(hosts: Iterable[made.Host]) -> str:
 
 
 @contextlib.contextmanager
-def running(objects: str, config: str = CONFIG, patience: float = 60) -> Iterator[Icinga]:
+def running(objects: str, config: str = CONFIG, patience: float = 2 * foreground.SLOW) -> Iterator[Icinga]:
     """Icinga 2 with these host definitions, ready to be asked. Skips where it is not installed."""
     foreground.programs(PROGRAM)
     with foreground.folder("icinga") as folder:

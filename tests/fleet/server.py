@@ -47,7 +47,7 @@ def _make(path: Path, name: str) -> None:
     try:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                         "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:m1", "-keyout", path, "-out", f"{path}.crt"],
-                       check=True, capture_output=True, timeout=30)
+                       check=True, capture_output=True, timeout=90)
     except FileNotFoundError:
         pytest.skip("needs openssl")
     with open(path, "a", encoding="ascii") as file:

@@ -33,7 +33,7 @@ def program(to: Server, *options: object, **more: str) -> Answer:
     """As a process of its own."""
     # Deprecations are left to what matplotlib and pyparsing have between each other, which the oldest Python's versions do.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-m", "memtriage", *given(to, *options, **more)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=server.environment(), capture_output=True, text=True, timeout=60,
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=server.environment(), capture_output=True, text=True, timeout=120,
                           check=False)
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -154,7 +154,7 @@ def test_a_picture_without_matplotlib(tmp_path: Path) -> None:
     with server.running(tmp_path, rows()) as to:
         words = ["fleet", "--api", to.url, "--credentials", to.credentials, "-o", str(tmp_path / "a.png")]
         inherited = server.environment()
-        done = subprocess.run([sys.executable, "-m", "memtriage", *words], capture_output=True, text=True, timeout=30, check=False,
+        done = subprocess.run([sys.executable, "-m", "memtriage", *words], capture_output=True, text=True, timeout=120, check=False,
                               env={**inherited, "PYTHONPATH": f"{tmp_path}:{inherited['PYTHONPATH']}"})
     assert (done.returncode, done.stderr) == (1, "memtriage fleet: a picture needs matplotlib: pip install 'memtriage[report]', or the "
                                                  "distribution's python3-matplotlib\n")
