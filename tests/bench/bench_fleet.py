@@ -1,11 +1,12 @@
 """What a fleet costs: a real Icinga 2's CPU, memory and wire for each result, and `memtriage fleet` itself. Prints, writes nothing.
 
-    PYTHONPATH=lib:. python tests/bench/bench_fleet.py command|passive|agent|memory [...]
+    PYTHONPATH=lib:. python tests/bench/bench_fleet.py command|passive|agent|memory|seeds [...]
 
 command   memtriage fleet on 10,000 hosts (20,000 results) of a server that streams made replies over TLS on loopback
 passive   results by /v1/actions/process-check-result, over kept connections, and over a new one for each
 agent     checks by command_endpoint: a master that schedules, an agent that runs `cat` of a check's output, a counting proxy between them
 memory    a master's memory by number of services, without and with results, and what it costs it to be asked by memtriage fleet
+seeds     20 fleets of 2,000 hosts through one Icinga 2 each, in three rounds: is the release named that leaks, and nothing else? 7 minutes
 
 CPU is user + system time of the daemon's processes, so that what else the machine does changes it little; bytes are those of TCP payload.
 Needs Debian's icinga2-bin and icinga2-common.
@@ -15,10 +16,8 @@ from __future__ import annotations
 
 import contextlib
 import os
-import resource
 import selectors
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -30,8 +29,7 @@ from typing import Any
 from memtriage.fleet import past
 from tests.engines import foreground
 from tests.engines.nrpe import free_port
-from tests.fleet import icinga, made, server
-from tests.simulate.command import environment
+from tests.fleet import asking, icinga, made, rounds, server
 
 KINDS = ["calm", "busy", "leak", "stray", "programs"]
 
@@ -218,7 +216,7 @@ def memory() -> None:
                   f"{icinga.memory(to.pid) / 2**20:.0f} MiB")
             before = icinga.cpu(to.pid)
             words = ["--api", to.url, "--ca", to.ca, "--name", icinga.NODE, "--credentials", to.credentials()]
-            spent, took, peak = asked(words)
+            _, took, spent, peak = asking.ask(words)
             print(f"  asked by memtriage fleet: Icinga 2 {icinga.cpu(to.pid) - before:.2f} s of CPU, "
                   f"{icinga.memory(to.pid) / 2**20:.0f} MiB afterwards; "
                   f"fleet {spent:.2f} s of CPU, {took:.2f} s on the clock, peak {peak:.0f} MiB")
@@ -235,7 +233,7 @@ def command(size: int = 10_000) -> None:
         past.write(history, long_past(hosts))
         print(f"  a history of {past.POINTS} points a host: {os.path.getsize(history) / 1e6:.1f} MB")
         for more in ([], ["--history", history], ["--json"], ["-o", f"{folder}/fleet.png"]):
-            spent, took, peak = asked(["--api", to.url, "--ca", to.ca, "--credentials", to.credentials, *more])
+            _, took, spent, peak = asking.ask(["--api", to.url, "--ca", to.ca, "--credentials", to.credentials, *more])
             print(f"  {' '.join(more[:1]) or 'plain':<10} {spent:.2f} s of CPU, {took:.2f} s on the clock, peak {peak:.0f} MiB")
 
 
@@ -247,18 +245,29 @@ def long_past(hosts: list[made.Host]) -> past.Past:
     return past.Past(round(now - 64 * 3600), {host.name: series for host in hosts})
 
 
-def asked(words: list[str]) -> tuple[float, float, float]:
-    """memtriage fleet: seconds of CPU, seconds on the clock, MiB at its peak."""
-    begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
-    done = subprocess.run([sys.executable, "-c", PEAK, "fleet", *words], env=environment(), capture_output=True, text=True, timeout=120,
-                          check=True)
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, time.monotonic() - begun, int(done.stderr) / 1024)
+def seeds() -> None:
+    """Prints a line a seed, and who was right."""
+    worst, right = rounds.Costs(0, 0, 0, 0), 0
+    for seed in range(20):
+        begun = time.monotonic()
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                ran = rounds.run(seed, Path(folder))
+            except AssertionError as error:
+                print(f"  seed {seed}: wrong: {error}", flush=True)
+                continue
+        right, worst = right + 1, rounds.most(worst, ran.costs)
+        cause, = rounds.causes(ran.tree)
+        named = sum(said.startswith("Yes") for said in ran.verdicts)
+        print(f"  seed {seed}: right in {named} of {len(ran.verdicts)} rounds, else nobody named; "
+              f"{cause['grow']} of {cause['hosts']} hosts grow ({ran.leaking} leak in truth), "
+              f"others {cause['others_grow']} of {cause['other_hosts']}, odds at least {cause['odds']['low']:.0f}; "
+              f"at most {_costs(ran.costs)} ({time.monotonic() - begun:.0f} s in all)", flush=True)
+    print(f"seeds: {right} of 20 right; of all questions at most {_costs(worst)}")
 
 
-PEAK = ("import re, sys; from memtriage.cli import main; code = main(); "
-        "sys.stderr.write(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read()).group(1)); sys.exit(code)")
-"""Runs the command and then says its own peak. Not getrusage: a new program inherits the peak of what started it."""
+def _costs(most: rounds.Costs) -> str:
+    return f"{most.took:.2f} s on the clock, {most.spent:.2f} s of CPU, Icinga 2's {most.engine:.2f} s, {most.held:.0f} MiB"
 
 
 def _cut(data: bytes) -> Iterator[bytes]:
@@ -267,5 +276,5 @@ def _cut(data: bytes) -> Iterator[bytes]:
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or ["command", "passive", "agent", "memory"]:
-        {"command": command, "passive": passive, "agent": agent, "memory": memory}[name]()
+        {"command": command, "passive": passive, "agent": agent, "memory": memory, "seeds": seeds}[name]()
         sys.stdout.flush()

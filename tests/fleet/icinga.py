@@ -131,9 +131,9 @@ class Connection:
 
     def __init__(self, port: int, ca: str, user: str) -> None:
         tls = ssl.create_default_context(cafile=ca)
-        plain = socket.create_connection(("127.0.0.1", port), 30)
+        plain = socket.create_connection(("127.0.0.1", port), foreground.SLOW)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=60)
+        self.http = http.client.HTTPSConnection("127.0.0.1", port, timeout=foreground.SLOW)
         self.http.sock = tls.wrap_socket(plain, server_hostname=NODE)
         self.headers = {"Accept": "application/json", "Authorization": "Basic " + base64.b64encode(f"{user}:p".encode()).decode()}
 
@@ -162,7 +162,7 @@ def definitions(hosts: Iterable[made.Host]) -> str:
 
 
 @contextlib.contextmanager
-def running(objects: str, config: str = CONFIG, patience: float = 60) -> Iterator[Icinga]:
+def running(objects: str, config: str = CONFIG, patience: float = 2 * foreground.SLOW) -> Iterator[Icinga]:
     """Icinga 2 with these host definitions, ready to be asked. Skips where it is not installed."""
     foreground.programs(PROGRAM)
     with foreground.folder("icinga") as folder:
@@ -195,14 +195,14 @@ def started(folder: Path, environment: dict[str, str], options: list[str]) -> co
     return foreground.running([PROGRAM, "daemon", "-c", folder / "icinga2.conf", *options], folder / "output", environment)
 
 
-def cpu(pid: int) -> float:
-    """Seconds of CPU that the processes of this session have taken so far."""
+def cpu(pid: int, ended: bool = False) -> float:
+    """Seconds of CPU that the processes of this session have taken so far; with those of their children that have ended, or without."""
     ticks = 0
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             fields = stat.read_text().rpartition(")")[2].split()
             if int(fields[3]) == pid:
-                ticks += int(fields[11]) + int(fields[12])
+                ticks += sum(map(int, fields[11 : 15 if ended else 13]))
     return ticks / os.sysconf("SC_CLK_TCK")
 
 

@@ -47,7 +47,7 @@ def _make(path: Path, name: str) -> None:
     try:
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2",
                         "-subj", f"/CN={name}", "-addext", "subjectAltName=IP:127.0.0.1,DNS:m1", "-keyout", path, "-out", f"{path}.crt"],
-                       check=True, capture_output=True, timeout=30)
+                       check=True, capture_output=True, timeout=90)
     except FileNotFoundError:
         pytest.skip("needs openssl")
     with open(path, "a", encoding="ascii") as file:
@@ -60,8 +60,10 @@ def whole(rows: Iterable[dict[str, Any]]) -> bytes:
 
 
 @contextlib.contextmanager
-def running(folder: Path, reply: Callable[[str], Iterable[bytes]], length: int | None = None, status: int = 200) -> Iterator[Server]:
-    """``reply("hosts")`` gives the pieces of a body. ``length`` is claimed; without it the end of the connection is the end of the body."""
+def running(folder: Path, reply: Callable[[str], Iterable[bytes]], length: int | None = None, status: int = 200,
+            error: bytes = b"") -> Iterator[Server]:
+    """``reply("hosts")`` gives the pieces of a body. ``length`` is claimed; without it the end of the connection is the end of the body.
+    ``error``: the body that goes with another ``status``."""
     pem = certificate(folder)
     asked: list[tuple[str, dict[str, Any]]] = []
 
@@ -78,7 +80,7 @@ def running(folder: Path, reply: Callable[[str], Iterable[bytes]], length: int |
                 return
             asked.append((self.path, body))
             if status != 200:
-                self.answer(status, b'{"error":%d,"status":"No objects found."}' % status)
+                self.answer(status, error or b'{"error":%d,"status":"No objects found."}' % status)
                 return
             self.send_response(200)
             self.send_header("Content-Type", "application/json")

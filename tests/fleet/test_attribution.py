@@ -62,6 +62,28 @@ def test_a_shadow_is_explained(seed: int) -> None:
     assert shadow.by is not None and shadow.by.names == [("kernel", "b")]
 
 
+def test_four_strays_of_fifty_are_no_second_cause() -> None:
+    """Kernel b leaks on all its hosts, so that nothing can be told there. Of the others 13 grow by chance, 4 of them of the 50 with role x:
+    once in a thousand fleets, and there are six groups."""
+    def hosts(kernel: str, role: str, grow: int, size: int) -> list[tuple[Pairs, bool]]:
+        return [({"kernel": kernel, "role": role}, number < grow) for number in range(size)]
+
+    rows = [*hosts("b", "x", 60, 60), *hosts("b", "y", 100, 100), *hosts("b", "z", 100, 100),
+            *hosts("a", "x", 4, 50), *hosts("a", "y", 5, 700), *hosts("a", "z", 4, 700)]
+    answer = attribution.find([pairs for pairs, _ in rows], [grows for _, grows in rows])
+    assert kinds(answer, CAUSE) == [[("kernel", "b")]]
+    assert kinds(answer, EXPLAINED) == [[("role", "x")]]
+
+
+def test_a_fleet_may_run_many_kernels() -> None:
+    """More than any other attribute may have values; it is the one that is asked about."""
+    rows = [{"kernel": f"6.{number % 60}", "serial": str(number % 60)} for number in range(1200)]
+    grows = [number % 60 == 7 for number in range(1200)]
+    assert attribution.find(rows, grows).compared == 0
+    answer = attribution.find(rows, grows, (), ["kernel"])
+    assert kinds(answer, CAUSE) == [[("kernel", "6.7")]] and set(answer.left_out) == {"serial"}
+
+
 def test_the_same_hosts_make_one_group() -> None:
     def hosts(dice: random.Random) -> Pairs:
         kernel = dice.choice("abcd")

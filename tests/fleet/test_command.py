@@ -6,8 +6,10 @@ import contextlib
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any, Callable
@@ -15,6 +17,7 @@ from typing import Any, Callable
 import pytest
 
 from memtriage import cli
+from memtriage.fleet import api, credentials
 from tests.fleet import server
 from tests.fleet.server import Answer, Server
 
@@ -30,7 +33,7 @@ def program(to: Server, *options: object, **more: str) -> Answer:
     """As a process of its own."""
     # Deprecations are left to what matplotlib and pyparsing have between each other, which the oldest Python's versions do.
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-m", "memtriage", *given(to, *options, **more)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=server.environment(), capture_output=True, text=True, timeout=60,
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, env=server.environment(), capture_output=True, text=True, timeout=120,
                           check=False)
     return Answer(done.returncode, done.stdout, done.stderr)
 
@@ -151,7 +154,7 @@ def test_a_picture_without_matplotlib(tmp_path: Path) -> None:
     with server.running(tmp_path, rows()) as to:
         words = ["fleet", "--api", to.url, "--credentials", to.credentials, "-o", str(tmp_path / "a.png")]
         inherited = server.environment()
-        done = subprocess.run([sys.executable, "-m", "memtriage", *words], capture_output=True, text=True, timeout=30, check=False,
+        done = subprocess.run([sys.executable, "-m", "memtriage", *words], capture_output=True, text=True, timeout=120, check=False,
                               env={**inherited, "PYTHONPATH": f"{tmp_path}:{inherited['PYTHONPATH']}"})
     assert (done.returncode, done.stderr) == (1, "memtriage fleet: a picture needs matplotlib: pip install 'memtriage[report]', or the "
                                                  "distribution's python3-matplotlib\n")
@@ -279,6 +282,64 @@ def test_an_endless_object(tmp_path: Path) -> None:
         assert fleet(to).err == "memtriage fleet: the reply holds an object that is no JSON, or is longer than 4 MiB\n"
 
 
+@pytest.mark.parametrize("status", [200, 503])
+def test_a_server_that_repeats_the_credentials(tmp_path: Path, status: int) -> None:
+    """As debugging proxies do; cron would mail them."""
+    token = "cmVhZGVyOnA6w6Q="
+    said = (f"you sent Authorization: Basic {token} " + "x" * 150).encode()
+    with server.running(tmp_path, lambda kind: [said], status=status, error=said) as to:
+        answer = fleet(to)
+    assert (answer.code, answer.out) == (1, "")
+    assert "you sent Authorization: Basic ... xx" in answer.err and token not in answer.err and len(answer.err) < 250
+
+
+def test_a_redirect_is_not_followed(tmp_path: Path) -> None:
+    with server.running(tmp_path, rows(), status=302) as to:
+        assert fleet(to).err == 'memtriage fleet: Icinga 2 answered 302 Found: {"error":302,"status":"No objects found."}\n'
+        assert len(to.asked) == 1
+
+
+def test_a_reply_that_comes_byte_by_byte(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would never be silent, and never end."""
+    monkeypatch.setattr(api, "WHOLE", 1.0)
+    stop = threading.Event()
+
+    def reply(kind: str) -> Any:
+        yield b'{"results":['
+        for _ in range(2000):
+            if stop.wait(0.02):
+                return
+            yield b" "
+
+    with server.running(tmp_path, reply) as to:
+        try:
+            assert fleet(to).err == f"memtriage fleet: {to.url[8:]}: the reply is not whole after 1 s\n"
+        finally:
+            stop.set()
+
+
+def test_a_server_that_says_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even that it speaks TLS."""
+    monkeypatch.setattr(api, "SILENCE", 0.5)
+    with server.running(tmp_path, rows()) as to, socket.create_server(("127.0.0.1", 0)) as mute:
+        port = mute.getsockname()[1]
+        assert fleet(to, api=f"https://127.0.0.1:{port}").err == f"memtriage fleet: 127.0.0.1:{port}: nothing came for 0.5 s\n"
+
+
+def test_a_host_twice_and_figures_that_are_none(tmp_path: Path) -> None:
+    def reply(kind: str) -> list[bytes]:
+        some = [row["attrs"] for row in json.loads(rows()(kind)[0])["results"]]
+        text = server.whole(some + some)
+        return [text.replace(b'"state": 0', b'"state": NaN', 5).replace(b'"eta=', b'"eta=-', 2)]
+
+    with server.running(tmp_path, reply) as to:
+        answer = fleet(to, "--top", 0)
+    assert answer.out.splitlines()[:3] == [
+        f"60 hosts of {to.url}: 60 judged",  # the second time they are whole
+        "2 items of perfdata are none of ours and were passed over.",
+        "Kernel memory grows on 20 of 60 (33.3%), programs' on 0 of 40 others."]
+
+
 def test_nobody_listens(tmp_path: Path) -> None:
     with server.running(tmp_path, rows()) as to:
         port = server.closed_port()
@@ -306,10 +367,24 @@ def test_credentials_that_are_no_file(tmp_path: Path) -> None:
         assert fleet(Server("https://127.0.0.1:1", "", str(path), [])).err == f"memtriage fleet: {path}: {words}\n"
 
 
-@pytest.mark.parametrize("api", ["", "https://", "ftp://x", "https://u:p@x", "https://x/y", "https://x:99999", "https://[::1", "x", "https://x?y"])
+@pytest.mark.parametrize("api", ["", "https://", "ftp://x", "https://u:p@x", "https://x/y", "https://x:99999", "https://[::1", "x", "https://x?y",
+                                 "https://" + "a" * 64 + ".net", "https://a..net"])
 def test_no_api(tmp_path: Path, api: str) -> None:
     answer = fleet(Server("", "", "/dev/null", []), "--api", api)
     assert (answer.code, answer.err) == (1, f"memtriage fleet: '{api}' is no https://HOST:PORT\n")
+
+
+@pytest.mark.parametrize("name", [".m1", "a" * 64, "m..1"])
+def test_no_name(name: str) -> None:
+    answer = fleet(Server("https://127.0.0.1:1", "", "/dev/null", []), "--name", name)
+    assert (answer.code, answer.err) == (1, f"memtriage fleet: '{name}' is no name that a certificate could have\n")
+
+
+def test_a_password_may_hold_what_ends_lines_elsewhere(tmp_path: Path) -> None:
+    for end in ("", "\n", "\r\n"):
+        (tmp_path / "c").write_bytes(f"u:a\x0bb\x85c\u2028{end}".encode())
+        (tmp_path / "c").chmod(0o600)
+        assert credentials.read(str(tmp_path / "c")) == ("u", "a\x0bb\x85c\u2028")
 
 
 @pytest.mark.parametrize(("options", "words"), [

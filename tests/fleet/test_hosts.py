@@ -116,7 +116,8 @@ def test_silence_goes_by_the_checks_interval() -> None:
 
 
 @pytest.mark.parametrize("item", ["eta=nan", "eta=inf", "eta=-inf", "eta=1e9", "eta=0x10", "eta=", "eta", "=1", "eta=1;", "eta=U", "a b=1",
-                                  "eta=1,5", "eta=" + "9" * 400, "ETA=1", "eta=1KB", "eta=\u0661", 7, None, {"label": "eta", "value": 1},
+                                  "eta=1,5", "eta=" + "9" * 400, "ETA=1", "eta=1KB", "eta=-5s", "slab_unreclaim=-1B", "s_filp=-1B",
+                                  "eta=\u0661", 7, None, {"label": "eta", "value": 1},
                                   ["eta=1"]])
 def test_items_that_are_none(item: Any) -> None:
     found = perfdata.parse([item])
@@ -146,6 +147,22 @@ def test_variables() -> None:
     assert variables.flat(tree, frozenset(["snmp_community"]))["snmp_community"] == "s"
     assert len(variables.flat({str(number): "x" for number in range(5000)})) == variables.MOST
     assert variables.flat([1, 2]) == variables.flat("x") == variables.flat(None) == {}
+
+
+def test_growth_may_be_below_nothing() -> None:
+    assert perfdata.parse(["growth_per_hour=-7B", "g_filp=-8B"]) == ({"growth_per_hour": -7.0}, {}, {"filp": -8}, 0)
+
+
+def test_secrets_are_no_properties() -> None:
+    """Neither by their key nor by what they look like."""
+    tree = {"api_key": "s1", "ssh_host_key": "s2", "key": "s3", "db_pwd": "s4", "Key": {"x": "s5"}, "licensekey": "s6",
+            "args": ["--password=s7", "-H", "x"], "command": "check -p s8 --token: s9", "repository": "https://me:s10@example.net/x",
+            "note": "Password: s11", "pem": "-----BEGIN PRIVATE s12"}
+    kept = {"monkey": "a", "keyboard": "de", "network": "private", "url": "https://example.net:8443/a@b", "stage": "passive"}
+    found = variables.flat({**tree, **kept})
+    assert found == {**kept, "args[-H]": "yes", "args[x]": "yes"}
+    assert variables.flat(tree, frozenset(["ssh_host_key", "args"])) == {"ssh_host_key": "s2", "args[--password=s7]": "yes",
+                                                                       "args[-H]": "yes", "args[x]": "yes"}
 
 
 def test_too_many_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

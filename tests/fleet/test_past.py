@@ -66,6 +66,32 @@ def test_the_same_result_twice_is_one_point_and_many_runs_are_few() -> None:
     assert len(times) <= past.POINTS and times[0] == NOW - 20 and times[-1] == NOW + 499 * HOUR - 20
 
 
+def one(name: str, size: float, at: float, now: float, before: past.Past) -> past.Past:
+    fleet = hosts.Fleet(now)
+    host = fleet.hosts[name] = hosts.Host(name, {})
+    host.slab = hosts.Result(hosts.OK, perfdata.Figures({"slab_unreclaim": size}, {}, {}, 0), at)
+    return past.follow(before, fleet)
+
+
+def test_a_clock_that_was_years_ahead_for_a_minute() -> None:
+    """Its host goes on being followed, and what an older version kept of it is forgotten."""
+    before = one("a", MIB, NOW + 9000 * DAY, NOW, past.Past(NOW, {}))
+    assert before.hosts["a"].times == []
+    poisoned = past.Past(NOW, {"a": past.Series(0, [NOW + 9000 * DAY], [1024])})
+    for start in (before, poisoned):
+        after = one("a", 2 * MIB, NOW + HOUR, NOW + HOUR, start)
+        assert after.hosts["a"].times == [NOW + HOUR] and after.hosts["a"].sizes == [2048]
+    assert one("a", MIB, NOW + 200, NOW, past.Past(NOW, {})).hosts["a"].times == [NOW + 200]
+
+
+def test_two_results_within_a_second_leave_a_file_that_can_be_read(tmp_path: Path) -> None:
+    before = past.Past(NOW, {})
+    for at in (NOW + 0.2, NOW + 0.4, NOW + 0.6, NOW + 1.2, NOW + 2.4):
+        before = one("a", MIB, at, NOW + 3, before)
+    past.write(str(tmp_path / "h"), before)
+    assert past.read(str(tmp_path / "h"), 0).hosts["a"].times == [NOW, NOW + 1, NOW + 2]
+
+
 def test_hosts_that_are_gone_are_forgotten() -> None:
     before, _ = look(past.Past(NOW, {}), NOW, {"a": MIB, "b": MIB})
     before, _ = look(before, NOW + 80 * DAY, {"b": MIB})

@@ -77,6 +77,13 @@ def test_what_was_not_compared_is_not_acquitted(said: Played) -> None:
         "Cannot be told: growth goes with role=web; no kernel could be compared: the same on all hosts.")
 
 
+def test_a_release_among_sixty(said: Played) -> None:
+    """More than any other attribute may have values; it is the one that is asked about."""
+    fleet = [host if host.release == made.BAD else host._replace(release=f"6.1.{place % 60}-amd64")
+             for place, host in enumerate(made.fleet(5, 2000, [kind for kind, _ in said]))]
+    assert screen.verdict(asked(fleet, said)) == f"Yes, by the odds: growth goes with kernel={made.BAD}."
+
+
 def test_when_it_is_us(said: Played) -> None:
     """The programs of one role leak, on every kernel alike."""
     kinds = [kind for kind, _ in said]

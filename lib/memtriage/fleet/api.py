@@ -6,10 +6,12 @@ Queries go as POST with ``X-HTTP-Method-Override: GET``, so that filters need no
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import json
 import socket
 import ssl
+import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -22,8 +24,13 @@ if TYPE_CHECKING:
     from typing import Any
 
 PORT = 5665
-SILENCE = 60.0
-"""Seconds without a byte after which the server is given up. Icinga 2.13 makes a whole reply before it sends the first byte of it."""
+SILENCE = 240.0
+"""Seconds without a byte after which the server is given up. Icinga 2.13 makes a whole reply before it sends the first byte of it: of
+10,000 hosts with six services each in half a minute, where the machine is busy."""
+
+
+WHOLE = 900.0
+"""Seconds after which a reply is given up that still comes, a byte now and then: run by cron, each would stay and wait for ever."""
 
 
 class Where(NamedTuple):
@@ -40,9 +47,21 @@ def where(url: str, name: str | None) -> Where:
         host, port = parts.hostname, parts.port
     except ValueError:
         host = None
+    if host and not _can_be(host):
+        host = None
     if not host or parts.scheme != "https" or parts.path.strip("/") not in ("", "v1") or parts.query or parts.username is not None:
         raise Trouble(f"'{url}' is no https://HOST:PORT")
+    if not _can_be(name or host):
+        raise Trouble(f"'{name}' is no name that a certificate could have")
     return Where(host, port or PORT, name or host)
+
+
+def _can_be(name: str) -> bool:
+    """Whether it can be asked for; Python raises ValueError, where one expects errors of the network, for what cannot."""
+    try:
+        return bool(name.encode("idna"))
+    except ValueError:
+        return False
 
 
 def context(ca: str | None) -> ssl.SSLContext:
@@ -60,6 +79,7 @@ class Api:
         self.at = at
         self.connection = _Connection(at, tls)
         token = base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
+        self.secrets = (token, who.password)
         self.headers = {"Authorization": f"Basic {token}", "Accept": "application/json", "Content-Type": "application/json",
                         "X-HTTP-Method-Override": "GET"}
 
@@ -72,8 +92,22 @@ class Api:
     def objects(self, kind: str, attrs: list[str], filter_: str | None) -> Iterator[dict[str, Any]]:
         """``attrs`` of all objects of a kind (``hosts``, ``services``), one after the other, as they arrive.
 
-        Raises :class:`~memtriage.fleet.trouble.Trouble` whatever goes wrong.
+        Raises :class:`~memtriage.fleet.trouble.Trouble` whatever goes wrong; its text repeats nothing of the credentials, also where the
+        server does.
         """
+        watch = threading.Timer(WHOLE, self.connection.cut)
+        watch.daemon = True
+        watch.start()
+        try:
+            yield from self._objects(kind, attrs, filter_)
+        except Trouble as trouble:
+            if self.connection.late:
+                raise Trouble(f"{self.at.host}:{self.at.port}: the reply is not whole after {WHOLE:g} s") from None
+            raise trouble.without(*self.secrets) from None
+        finally:
+            watch.cancel()
+
+    def _objects(self, kind: str, attrs: list[str], filter_: str | None) -> Iterator[dict[str, Any]]:
         query: dict[str, Any] = {"attrs": attrs}
         if filter_:
             query["filter"] = filter_
@@ -102,14 +136,14 @@ class Api:
 
     def refused(self, reply: http.client.HTTPResponse, kind: str) -> Trouble:
         what = "Host" if kind == "hosts" else "Service"
-        said = reply.read(500).decode("ascii", "replace")
+        said = reply.read(stream.LONG).decode("utf-8", "replace")
         if reply.status == 401:
             return Trouble("Icinga 2 does not know this API user and password (401)")
         if reply.status == 403 or (reply.status == 404 and "No objects found" in said):
             # So it answers a filter that it cannot read, and a user who may not query.
             return Trouble(f"Icinga 2 shows no {kind} ({reply.status}): the API user needs the permission objects/query/{what}, "
                            "and a filter must be one that Icinga 2 understands")
-        return Trouble(f"Icinga 2 answered {reply.status} {reply.reason}: {said[:120]}")
+        return Trouble(f"Icinga 2 answered {reply.status} ", f"{reply.reason[:60]}: {said}")
 
 
 class _Connection(http.client.HTTPSConnection):
@@ -118,12 +152,25 @@ class _Connection(http.client.HTTPSConnection):
     def __init__(self, at: Where, tls: ssl.SSLContext) -> None:
         super().__init__(at.host, at.port, timeout=SILENCE, context=tls)
         self.at, self.tls = at, tls
+        self.late = False
+        self.kept: socket.socket | None = None
+        """The connection, also when :mod:`http.client` has handed it on to a reply."""
 
     def connect(self) -> None:
         plain = socket.create_connection((self.at.host, self.at.port), 20)
         plain.settimeout(SILENCE)
         try:
-            self.sock = self.tls.wrap_socket(plain, server_hostname=self.at.name)
+            self.sock = self.tls.wrap_socket(plain, server_hostname=self.at.name, do_handshake_on_connect=False)
+            self.kept = self.sock
+            self.sock.do_handshake()
         except BaseException:
             plain.close()
             raise
+
+    def cut(self) -> None:
+        """Ends it from another thread, which wakes whoever waits for it."""
+        self.late = True
+        if self.kept is not None:
+            with contextlib.suppress(OSError):
+                # Not SSLSocket's own, which takes TLS away from under the reader.
+                socket.socket.shutdown(self.kept, socket.SHUT_RDWR)

@@ -78,8 +78,12 @@ def mask(places: Iterable[int], size: int) -> int:
     return int.from_bytes(data, "little")
 
 
-def groups(attributes: list[dict[str, str]], asked: Collection[str] = ()) -> tuple[list[Group], dict[str, str]]:
-    """Groups of all attributes, or of those ``asked`` for, that are large enough to compare; and what is left out, with the reason."""
+def groups(attributes: list[dict[str, str]], asked: Collection[str] = (), many: Collection[str] = ()
+           ) -> tuple[list[Group], dict[str, str]]:
+    """Groups of all attributes, or of those ``asked`` for, that are large enough to compare; and what is left out, with the reason.
+
+    Those of ``many`` may have as many values as those that are asked for, and all of them are compared.
+    """
     size = len(attributes)
     places: dict[str, dict[str, list[int]]] = {}
     left_out: dict[str, str] = {}
@@ -89,13 +93,13 @@ def groups(attributes: list[dict[str, str]], asked: Collection[str] = ()) -> tup
                 continue
             values = places.setdefault(key, {})
             values.setdefault(value, []).append(place)
-            if len(values) > max(VALUES, 20 * VALUES if asked else 0):
+            if len(values) > max(VALUES, 20 * VALUES if asked or key in many else 0):
                 del places[key]
                 left_out[key] = "too many different values"
     by_mask: dict[int, Group] = {}
     for key in sorted(places):
         values = places[key]
-        often = sorted(values, key=lambda value: (-len(values[value]), value))[:VALUES]
+        often = sorted(values, key=lambda value: (-len(values[value]), value))[: None if key in many else VALUES]
         fit = [value for value in often if LEAST <= len(values[value]) <= size - LEAST]
         if not fit:
             alike = len(values) == 1 and len(values[often[0]]) > size - LEAST
@@ -129,11 +133,11 @@ def _strata(causes: Iterable[Group], everyone: int) -> list[int]:
     return strata
 
 
-def find(attributes: list[dict[str, str]], grows: list[bool], asked: Collection[str] = ()) -> Answer:
+def find(attributes: list[dict[str, str]], grows: list[bool], asked: Collection[str] = (), many: Collection[str] = ()) -> Answer:
     """``attributes`` and ``grows`` are those of the same hosts, in the same order."""
     size = len(grows)
     everyone, grow = (1 << size) - 1, mask((place for place, up in enumerate(grows) if up), size)
-    candidates, left_out = groups(attributes, asked)
+    candidates, left_out = groups(attributes, asked, many)
     tables = [_table(group.mask, grow, everyone) for group in candidates]
     ratios = [odds.of(table) for table in tables]
     chances = odds.holm([found.p for found in ratios])

@@ -39,10 +39,11 @@ def read(path: str) -> Credentials:
     finally:
         os.close(handle)
     try:
-        lines = data.decode("utf-8").splitlines()
+        line, _, more = data.decode("utf-8").partition("\n")
     except UnicodeDecodeError:
         raise Trouble(f"{path}: it is not UTF-8") from None
-    user, colon, password = lines[0].partition(":") if len(lines) == 1 and len(data) <= MOST else ("", "", "")
+    # Not splitlines(), for which much else ends a line, too.
+    user, colon, password = line.rstrip("\r").partition(":") if not more and len(data) <= MOST else ("", "", "")
     if not user or not colon or not password:
         raise Trouble(f"{path}: it must hold one line, user:password")
     return Credentials(user, password)

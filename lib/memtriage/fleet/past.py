@@ -77,14 +77,18 @@ def _series(row: Any) -> Series:
     return Series(_number(since), [_number(time) for time in times], [_number(size) for size in sizes])
 
 
+AHEAD = 300.0
+"""Seconds that another clock may be ahead. What claims to be of later is not kept: nothing that comes in time would be newer."""
+
+
 def follow(past: Past, fleet: Fleet) -> Past:
     """Adds this run to the past, and tells the fleet's hosts what the past proves of them (``steady``, ``since``)."""
     hosts: dict[str, Series] = {name: series for name, series in past.hosts.items()
-                                if series.times and fleet.now - series.times[-1] < FORGET}
+                                if series.times and -AHEAD <= fleet.now - series.times[-1] < FORGET}
     for host in fleet.hosts.values():
         if host.slab is None or host.slab.state != OK:
             continue
-        series = _longer(hosts.get(host.name, Series(0, [], [])), host)
+        series = _longer(hosts.get(host.name, Series(0, [], [])), host, fleet.now)
         host.steady = _proven(series)
         if host.kernel_grows:
             host.since = series.since or fleet.now
@@ -93,14 +97,14 @@ def follow(past: Past, fleet: Fleet) -> Past:
     return Past(past.started, hosts)
 
 
-def _longer(series: Series, host: Host) -> Series:
-    size, at = host.figure("slab_unreclaim", host.slab), host.slab.at if host.slab else 0.0
-    if size is None or (series.times and at <= series.times[-1]):
+def _longer(series: Series, host: Host, now: float) -> Series:
+    size, at = host.figure("slab_unreclaim", host.slab), round(host.slab.at) if host.slab else 0
+    if size is None or at > now + AHEAD or (series.times and at <= series.times[-1]):
         return series
     kib = round(size / 1024)
     if series.sizes and kib < max(series.sizes) / 2:  # a reboot, or the leak was undone: what comes is another story
         series = Series(0, [], [])
-    times, sizes = [*series.times, round(at)], [*series.sizes, kib]
+    times, sizes = [*series.times, at], [*series.sizes, kib]
     if len(times) > POINTS:  # every other point but the last few, which are the dense ones
         keep = [place for place in range(len(times)) if place % 2 == 0 or place >= len(times) - POINTS // 4]
         times, sizes = [times[place] for place in keep], [sizes[place] for place in keep]

@@ -25,7 +25,7 @@ class Figures(NamedTuple):
     growth: dict[str, int]
     """By cache, signed: ``g_NAME``, in bytes an hour."""
     odd: int
-    """Items that are none of ours: nan, inf, other units, no number."""
+    """Items that are none of ours: nan, inf, other units, no number; below 0 where only growth may be."""
 
 
 def parse(items: Any) -> Figures:
@@ -36,7 +36,7 @@ def parse(items: Any) -> Figures:
     odd = 0
     for item in items if isinstance(items, list) else ():
         found = _ITEM.fullmatch(item) if isinstance(item, str) else None
-        if found is None:
+        if found is None or (found.group(2)[0] == "-" and not found.group(1).startswith("g")):
             odd += 1
             continue
         label, text = found.group(1), found.group(2)

@@ -20,6 +20,8 @@ CHUNK = 1 << 17
 """Bytes read at a time."""
 MOST = 1 << 22
 """Characters of one object: a check's output and perfdata may be a MiB, its command line is in it, too."""
+LONG = 2000
+"""Characters of a strange reply that are looked at for secrets, before some are shown."""
 _START = re.compile(r'\s*\{\s*"results"\s*:\s*\[')
 _NEXT = re.compile(r"\s*(,?)\s*")
 _END = re.compile(r"\s*\}\s*\Z")
@@ -119,4 +121,4 @@ def _cut() -> Trouble:
 
 
 def _strange(text: str) -> Trouble:
-    return Trouble(f"the reply is none of an Icinga 2 API: {text[:60]!r}")
+    return Trouble("the reply is none of an Icinga 2 API: ", text[:LONG])

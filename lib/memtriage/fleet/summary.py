@@ -99,13 +99,14 @@ def summarise(fleet: Fleet, api: str, by: Collection[str], kernel_var: str | Non
     states = dict.fromkeys((hosts.OK, hosts.SILENT, hosts.EMPTY, hosts.UNKNOWN, "none"), 0)
     for host in everyone:
         states[host.state or "none"] += 1
-    kernel = attribution.find([host.attributes for host in judged], [host.kernel_grows for host in judged], by)
+    # A large fleet runs more releases than any other attribute may have values.
+    keys = [kernel_var] if kernel_var else sorted({key for host in judged for key in host.attributes if KERNEL.search(key)})
+    kernel = attribution.find([host.attributes for host in judged], [host.kernel_grows for host in judged], by, keys)
     # On a host whose slab grows, the other check's trend is that of slab, too: nothing is known of its programs.
     both = [host for host in judged if host.memory and host.memory.state == hosts.OK and not host.kernel_grows]
-    programs = attribution.find([host.attributes for host in both], [host.programs_grow for host in both], by)
+    programs = attribution.find([host.attributes for host in both], [host.programs_grow for host in both], by, keys)
     quiet = [host for host in judged if not host.kernel_grows]
-    busy = attribution.find([host.attributes for host in quiet], [_busy(host) for host in quiet], by)
-    keys = [kernel_var] if kernel_var else sorted({key for host in judged for key in host.attributes if KERNEL.search(key)})
+    busy = attribution.find([host.attributes for host in quiet], [_busy(host) for host in quiet], by, keys)
     details = {cause.group.mask: _detail(judged, cause, history_started) for cause in kernel.causes}
     shown = dict.fromkeys([*keys, *(key for cause in kernel.causes for key, _ in cause.group.names)])
     moves = {cause.group.mask: _moves(quiet, cause) for cause in busy.causes}

@@ -18,8 +18,11 @@ MOST = 400
 LONGEST = 120
 """Characters of a key or a value; what is longer is text, not a property."""
 DEEP = 5
-SECRET = re.compile(r"pass|secret|token|credential|community|private|api_?key", re.IGNORECASE)
+SECRET = re.compile(r"pass|pwd|secret|token|credential|community|private|(?<![a-z])keys?(?![a-z])|(?:api|access|auth|license|ssh)key",
+                    re.IGNORECASE)
 """Keys whose values are never shown unless asked for by name."""
+TOLD = re.compile(r"(?:pass\w*|pwd|secret|token|credentials?|community|key)[ \t]*[=:]|://[^/@\s]*:[^/@\s]*@|-----BEGIN ", re.IGNORECASE)
+"""Values that hold a secret whatever their key: options of commands, addresses with a password."""
 
 
 def flat(tree: Any, asked: frozenset[str] = frozenset()) -> dict[str, str]:
@@ -42,11 +45,11 @@ def _add(found: dict[str, str], key: str, value: Any, asked: frozenset[str], dee
     if isinstance(value, list):
         for member in value:
             text = _text(member)
-            if text:
+            if text and (key in asked or not TOLD.search(text)):
                 _put(found, f"{key}[{text}]", "yes")
         return
     text = _text(value)
-    if text:
+    if text and (key in asked or not TOLD.search(text)):
         _put(found, key, text)
 
 
