@@ -1,0 +1,70 @@
+"""File systems of a test's own, in files, and what makes a host of many processes: for tests that need a disk that can be held or filled."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
+
+
+def do(*words: object, check: bool = True) -> None:
+    """Runs a command; what it says is in the error where it fails."""
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 or not check, (words, done.stderr)
+
+
+@contextmanager
+def disk(image: Path, kind: str, mebibytes: int) -> Iterator[Path]:
+    """A file system of this kind and size in the file ``image``, mounted beside it."""
+    with open(image, "wb") as handle:
+        handle.truncate(mebibytes << 20)
+    do(*MAKE[kind], image)
+    folder = image.with_suffix(".mounted")
+    folder.mkdir()
+    do("mount", "-o", "loop", image, folder)
+    try:
+        yield folder
+    finally:
+        do("umount", folder)
+
+
+@contextmanager
+def frozen(folder: Path) -> Iterator[None]:
+    """Nothing is written to this file system meanwhile: who tries waits, and cannot be interrupted."""
+    do("fsfreeze", "--freeze", folder)
+    try:
+        yield
+    finally:
+        do("fsfreeze", "--unfreeze", folder)
+
+
+BUSY = """
+import mmap, os, random, sys, time
+end = time.monotonic() + float(sys.argv[2])
+for number in range(int(sys.argv[1])):
+    if os.fork() == 0:
+        random.seed(number)
+        while time.monotonic() < end and os.getppid() != 1:
+            with mmap.mmap(-1, 4096 * random.randint(1, 60)) as memory:
+                memory[::4096] = b"x" * (len(memory) // 4096)
+                time.sleep(random.uniform(0.3, 0.9))
+        os._exit(0)
+print("up", flush=True)
+time.sleep(max(0, end - time.monotonic()))
+"""
+
+
+@contextmanager
+def busy(count: int, seconds: float) -> Iterator[None]:
+    """So many processes of which each uses a little CPU and memory all the time, so that each one's stat is another every second."""
+    process = subprocess.Popen([sys.executable, "-S", "-E", "-c", BUSY, str(count), str(seconds)], stdout=subprocess.PIPE)
+    try:
+        assert process.stdout is not None and process.stdout.readline() == b"up\n"
+        yield
+    finally:
+        process.kill()
+        process.wait(timeout=10)
