@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,10 +13,11 @@ from pathlib import Path
 MAKE = {"ext4": ("mkfs.ext4", "-q", "-F"), "xfs": ("mkfs.xfs", "-q", "-f"), "btrfs": ("mkfs.btrfs", "-q", "-f")}
 
 
-def do(*words: object, check: bool = True) -> None:
+def do(*words: object, check: bool = True) -> bool:
     """Runs a command; what it says is in the error where it fails."""
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0 or not check, (words, done.stderr)
+    return done.returncode == 0
 
 
 @contextmanager
@@ -29,17 +32,24 @@ def disk(image: Path, kind: str, mebibytes: int) -> Iterator[Path]:
     try:
         yield folder
     finally:
-        do("umount", folder)
+        for last in [False] * 40 + [True]:  # what was mounted within it lets go of its file a moment later
+            if do("umount", folder, check=last):
+                break
+            time.sleep(0.25)
 
 
 @contextmanager
-def frozen(folder: Path) -> Iterator[None]:
-    """Nothing is written to this file system meanwhile: who tries waits, and cannot be interrupted."""
+def frozen(folder: Path, most: float) -> Iterator[None]:
+    """Nothing is written to this file system meanwhile: who tries waits, and cannot even be killed; hence a timer beside, of ``most`` s."""
     do("fsfreeze", "--freeze", folder)
+    timer = threading.Timer(most, do, ("fsfreeze", "--unfreeze", folder), {"check": False})
+    timer.start()
     try:
         yield
     finally:
-        do("fsfreeze", "--unfreeze", folder)
+        timer.cancel()
+        timer.join()
+        do("fsfreeze", "--unfreeze", folder, check=False)
 
 
 BUSY = """
