@@ -1,4 +1,4 @@
-"""Commands and checks whose standard streams are closed, full, or have nobody at the other end: one line where it can be said, no traceback."""
+"""Commands and checks whose standard streams are closed, full, or have nobody at the other end: a line where that can be read."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def unread() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> str:
     path = str(tmp_path_factory.mktemp("of") / "tree")
-    done = memtriage("", "record", "--procfs", TREE, "--output", path, "--size", "1MiB", "--interval", "0.05", "--samples", "3", "--no-lock",
-                     "--no-priority")
+    done = memtriage("", "record", "--procfs", TREE, "--output", path, "--size", "1MiB", "--interval", "0.05", "--samples", "3",
+                     "--no-lock", "--no-priority")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
     return path
 
@@ -107,8 +107,9 @@ def test_a_check_that_nobody_hears_is_unknown(check: str, unread: int, tmp_path:
 def test_a_recorder_without_streams_writes_what_it_says_into_no_file(way: str, tmp_path: Path) -> None:
     """The lock file and the recording are the next files that it opens, and would be its stdout and stderr."""
     path = tmp_path / "r"
-    process = subprocess.Popen(["/bin/sh", "-c", f'exec "$@" {way}', "sh", sys.executable, "-m", "memtriage", "record", "--output", str(path),
-                                "--size", "1MiB", "--interval", "0.1", "--fast-interval", "0.1", "--no-lock", "--no-priority",
+    process = subprocess.Popen(["/bin/sh", "-c", f'exec "$@" {way}', "sh", sys.executable, "-m", "memtriage", "record",
+                                "--output", str(path), "--size", "1MiB", "--interval", "0.1",
+                                "--fast-interval", "0.1", "--no-lock", "--no-priority",
                                 "--publish", str(tmp_path / "nowhere/slabinfo")],
                                env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib")}, cwd=tmp_path,
                                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

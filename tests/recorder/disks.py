@@ -1,4 +1,4 @@
-"""File systems of a test's own, in files, and what makes a host of many processes: for tests that need a disk that can be held or filled."""
+"""File systems of a test's own, in files, that can be held or filled; and a host of many processes."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from tests.recorder.test_command import started, wait_for
 
 pytestmark = [pytest.mark.slow, pytest.mark.needs_root]
 STALL = 60.0
-PROCESSES = 400
+PROCESSES = 300
 EACH_SECOND = ("--size", "8MiB", "--interval", "1", "--fast-interval", "1")
 
 
@@ -47,7 +47,13 @@ def test_a_minute(tmp_path: Path) -> None:
                 assert [one.poll() for one in recorders] == [None, None]
                 time.sleep(max(0.0, end - time.monotonic()))
                 stood = time.monotonic() - end + STALL
-            wait_for(lambda: all(count(file) > before + STALL for file, before in zip(files, written)), 30)
+            end = time.monotonic() + 30
+            while not all(count(file) > then + STALL for file, then in zip(files, written)):
+                if time.monotonic() >= end:
+                    for one in recorders:
+                        one.kill()
+                    raise AssertionError((written, [count(file) for file in files], [one.communicate()[1] for one in recorders]))
+                time.sleep(0.2)
             after = [check("check_mem_recorder", "--file", file) for file in files]
             for one in recorders:
                 one.terminate()
@@ -67,19 +73,18 @@ def test_a_minute(tmp_path: Path) -> None:
                                  for first in range(len(recording.entries) - 59))))
     print(before, held, [row[1:] for row in rows], *during, *after, sep="\n")
     assert STALL <= stood < STALL + 15
+    figures = r"s;3;10;0 disk_free=\d+B;;;0;\d+ disk_free_pct=[\d.]+%;;;0;100 gap_max_1h=[12](\.\d)?s;;;0 samples_lost=0;;;0"
+    middle = r" s old \(every 1 s\)(; the recorder does not run or its disk stands still)?; longest gap in 1 h [12]\.\d s, 0 samples lost; "
     for said in during:
-        assert said.code == 2
-        assert re.fullmatch(r"MEM_RECORDER CRITICAL - newest sample (4\d|5\d)s old \(every 1 s\); the recorder does not run or its disk stands "
-                            r"still; longest gap in 1 h [12]\.\d s, 0 samples lost; memory locked \| age=[45]\d(\.\d)?s;3;10;0 "
-                            r"gap_max_1h=[12](\.\d)?s;;;0 samples_lost=0;;;0 disk_free=\d+B;;;0;\d+ disk_free_pct=[\d.]+%;;;0;100",
-                            said.out.splitlines()[0])
+        assert said.code == 2 and "disk stands still" in said.first
+        line = "MEM_RECORDER CRITICAL - newest sample [45][0-9]" + middle + r"memory locked \| age=[45]\d(\.\d)?" + figures
+        assert re.fullmatch(line, said.out.splitlines()[0]), said
     for said in after:
-        assert said.code == 0
-        assert re.fullmatch(r"MEM_RECORDER OK - newest sample [012]s old \(every 1 s\); longest gap in 1 h [12]\.\d s, 0 samples lost; memory "
-                            r"locked \| age=[012](\.\d)?s;3;10;0 gap_max_1h=[12](\.\d)?s;;;0 samples_lost=0;;;0 "
-                            r"disk_free=\d+B;;;0;\d+ disk_free_pct=[\d.]+%;;;0;100", said.out.splitlines()[0])
+        assert said.code == 0 and "disk stands still" not in said.first
+        line = "MEM_RECORDER OK - newest sample [012]" + middle + r"memory locked \| age=[012](\.\d)?" + figures
+        assert re.fullmatch(line, said.out.splitlines()[0]), said
     for samples, longest, lost, waiting, size in rows:
         assert longest < 3 and lost == 0 and 50 <= waiting <= 70
         assert samples[-1].note("lost", "sample") == "0"
         assert size < 0.75 * (1 << 20)  # else the next larger host has no minute
-    assert max(held) <= 20 * 1024 and max(now - then for now, then in zip(held, before)) < 512
+    assert max(held) <= 20 * 1024 and max(now - then for now, then in zip(held, before)) < 1024

@@ -150,6 +150,17 @@ class Ring:
         self.offset = offset + len(record)
         self.back = offset // layout.ALIGN
 
+    def mend(self) -> None:
+        """Gives a file that somebody cut or lengthened its size and ends again; what was cut off is lost. Raises ``OSError``."""
+        os.ftruncate(self.handle, self.file.size)
+        try:
+            os.posix_fallocate(self.handle, 0, self.file.size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        _write_edges(self.handle, self.file)
+        os.fsync(self.handle)
+
     def sync(self) -> None:
         os.fdatasync(self.handle)
 
