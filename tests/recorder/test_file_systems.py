@@ -68,9 +68,9 @@ def test_a_full_disk_and_a_kill(tmp_path: Path, kind: str) -> None:
         finally:
             process.kill()
             process.wait(timeout=10)
-        line = (r"MEM_RECORDER OK - newest sample 0 s old \(every 0\.05 s\); longest gap in 1 h \d\.\d s, \d+ samples lost; memory not locked "
-                r"\(not asked for\) \| age=[01](\.\d)?s;1;1;0 disk_free=\d+B;;;0;\d+ disk_free_pct=[0-9.]+%;;;0;100 gap_max_1h=[0-9.]+s;;;0 "
-                r"samples_lost=\d+;;;0")
+        line = (r"MEM_RECORDER OK - newest sample 0 s old \(every 0\.05 s\); longest gap in 1 h \d\.\d s, \d+ samples lost; memory "
+                r"not locked \(not asked for\) \| age=[01](\.\d)?s;1;1;0 disk_free=\d+B;;;0;\d+ disk_free_pct=[0-9.]+%;;;0;100 "
+                r"gap_max_1h=[0-9.]+s;;;0 samples_lost=\d+;;;0")
         assert said.code == 0 and re.fullmatch(line, said.out.splitlines()[0]), said
         assert flags(path) & 0x80  # who reads it writes nothing
         with Recording(str(path)) as recording:

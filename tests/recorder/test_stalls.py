@@ -311,7 +311,7 @@ def test_what_was_missed_while_stopped_is_in_the_gap_that_it_made(tmp_path: Path
         longest = max(recording.gaps(0.5), key=lambda gap: gap.seconds)
         samples = list(recording.samples())
     assert longest.seconds > 2.9 and 10 * longest.seconds - 4 < longest.lost < 10 * longest.seconds
-    late = next(sample for sample in samples if sample.head.seq == longest.after.seq)
+    late = next(sample for sample in samples if sample.head.seq == longest.before.seq)
     assert (late.number("late_us", "sample") or 0) > 2.5e6
 
 
