@@ -126,7 +126,7 @@ class Recorder(nagiosplugin.Resource):
         if not self.same_boot:
             return f"nothing recorded since boot {duration(self.up)} ago: the recorder does not run"
         alive = f"newest sample {duration(self.age)} old (every {self.interval:g} s)"
-        alive += "; the recorder does not run or its disk stands still" if self.age > 3 * self.interval else ""
+        alive += "; the recorder does not run or its disk stands still" if self.age > max(1.0, 3 * self.interval) else ""
         wanted = self.disk and (self.args["disk_warning"] or self.args["disk_critical"])
         disk = f"; disk {percent(100 * self.disk[0] / max(1, self.disk[1]))} free" if wanted else ""
         return f"{alive}; longest gap in 1 h {self.longest:.1f} s, {self.lost} samples lost; {lock}{disk}"

@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -119,6 +120,40 @@ def test_a_file_that_cannot_be_opened_anew_is_said_and_the_old_one_goes_on(tmp_p
         assert len(first) == len(old.entries) and len(last) == len(new.entries)
         assert first[-1].note("disk_problem", "sample") == why and last[-1].note("disk_problem", "sample") == "-"
         assert first[-1].head.seq + 1 == last[0].head.seq
+
+
+@pytest.mark.parametrize("how", ["removed", "emptied", "cut", "lengthened", "replaced"])
+def test_a_file_that_somebody_else_took_away_is_made_anew(tmp_path, how):
+    path = tmp_path / "r"
+    process = started("--output", str(path), *QUICK, "--sync", "0.3")
+    timer = threading.Timer(40, process.kill)
+    timer.start()
+    try:
+        wait_for(lambda: count(path) >= 3)
+        if how == "removed":
+            path.unlink()
+        elif how == "replaced":
+            shutil.copy(path, tmp_path / "other")
+            (tmp_path / "other").replace(path)
+        else:
+            os.truncate(path, {"emptied": 0, "cut": 500000, "lengthened": 3000000}[how])
+        said = iter(process.stderr.readline, "")
+        why = rf"memtriage record: {path} was (removed or replaced|cut to \d+ bytes) by somebody(; it has 1048576 again)?\n"
+        assert any(re.fullmatch(why, line) for line in said)  # without root it says more before
+        wait_for(lambda: path.exists() and path.stat().st_size == 1 << 20 and count(path) >= 3)
+        time.sleep(0.7)
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+        assert list(said) == []
+    finally:
+        timer.cancel()
+        process.kill()
+        process.wait(timeout=5)
+    with Recording(str(path)) as recording:
+        samples = list(recording.samples())
+        # What came between the cut and its being seen leans on what was cut off.
+        assert len(samples) >= 3 and samples[-1].head.seq == recording.entries[-1].head.seq
+        assert samples[-1].note("lost", "sample") == "0"
 
 
 def test_a_supervisor_hears_that_it_is_ready_and_alive(tmp_path):

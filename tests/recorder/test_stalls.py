@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from memtriage.recording import Recording, Sample
 from tests.recorder.runs import python
+from tests.recorder.test_command import QUICK, count, started, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -290,6 +293,26 @@ assert one.close()
     with Recording(str(tmp_path / "r")) as recording:
         hole = max((gap for gap in recording.gaps() if gap.lost), key=lambda gap: gap.lost)
         assert hole.lost >= 6 and hole.seconds > 0.4
+
+
+def test_what_was_missed_while_stopped_is_in_the_gap_that_it_made(tmp_path: Path) -> None:
+    process = started("--output", str(tmp_path / "r"), *QUICK)
+    try:
+        wait_for(lambda: count(tmp_path / "r") >= 5)
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(3)
+        process.send_signal(signal.SIGCONT)
+        wait_for(lambda: count(tmp_path / "r") >= 15)
+        process.terminate()
+        assert process.wait(timeout=10) == 0
+    finally:
+        process.kill()
+    with Recording(str(tmp_path / "r")) as recording:
+        longest = max(recording.gaps(0.5), key=lambda gap: gap.seconds)
+        samples = list(recording.samples())
+    assert longest.seconds > 2.9 and 10 * longest.seconds - 4 < longest.lost < 10 * longest.seconds
+    late = next(sample for sample in samples if sample.head.seq == longest.before.seq)
+    assert (late.number("late_us", "sample") or 0) > 2.5e6
 
 
 def test_processes_that_come_and_go(tmp_path: Path) -> None:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
-import os
 import sys
 from typing import Any
 
 import memtriage
+from memtriage.cli.streams import Parser, complain, forget, ready, reason
 from memtriage.wording import line
 
 COMMANDS: dict[str, str] = {
@@ -52,39 +52,47 @@ def _span(text: str) -> float:
 def subcommand(name: str) -> tuple[Any, argparse.ArgumentParser]:
     """The module of one subcommand, and its options."""
     module = importlib.import_module(f"memtriage.cli.{name}")
-    parser = argparse.ArgumentParser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(prog=f"memtriage {name}", description=module.__doc__, allow_abbrev=False,
+                    formatter_class=argparse.RawDescriptionHelpFormatter)
     module.options(parser)
     return module, parser
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs one subcommand. Returns the exit code, except after ``--help`` and usage errors, where argparse leaves itself."""
+    ready()
+    said = "memtriage"
     words = sys.argv[1:] if argv is None else argv
-    first = argparse.ArgumentParser(
+    first = Parser(
         prog="memtriage", formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False,
         description="What is eating this host's memory, and when will it be gone?\n\n"
         + "\n".join(f"  {name:<12} {what}" for name, what in COMMANDS.items()),
         epilog="memtriage COMMAND --help tells more.")
     first.add_argument("-V", "--version", action="version", version=f"memtriage {memtriage.__version__}")
     first.add_argument("command", choices=COMMANDS, metavar="COMMAND")
-    name = first.parse_args(words[:1]).command
-    module, parser = subcommand(name)
     try:
-        end = words.index("--") if "--" in words and hasattr(module, "BEHIND") else len(words)
-        args = parser.parse_args(words[1:end])
-        args.behind = words[end + 1 :]
-        code: int = module.run(args)
-        sys.stdout.flush()
-        return code
+        try:
+            name = first.parse_args(words[:1]).command
+            said = f"memtriage {name}"
+            return _run(name, words)
+        finally:
+            sys.stdout.flush()  # a full disk behind it is met here, after --help too, and not in Python's own exit
     except Failure as failure:
-        sys.stderr.write(f"memtriage {name}: {line(str(failure))}\n")
+        complain(f"{said}: {line(str(failure))}\n")
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:  # head(1) has seen enough; Python would complain again at its own exit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    except BrokenPipeError:  # head(1) has seen enough
+        forget(1)
     except OSError as error:  # such as a full disk behind stdout
-        where = f"{error.filename}: " if error.filename else ""
-        sys.stderr.write(f"memtriage {name}: {line(f'{where}{error.strerror or error}')}\n")
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        complain(f"{said}: {line(reason(error))}\n")
+        forget(1)
     return 1
+
+
+def _run(name: str, words: list[str]) -> int:
+    module, parser = subcommand(name)
+    end = words.index("--") if "--" in words and hasattr(module, "BEHIND") else len(words)
+    args = parser.parse_args(words[1:end])
+    args.behind = words[end + 1 :]
+    code: int = module.run(args)
+    return code

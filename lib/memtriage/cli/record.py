@@ -15,6 +15,7 @@ from typing import Callable
 
 from memtriage import published
 from memtriage.cli import Failure
+from memtriage.cli.streams import complain
 from memtriage.recording import Busy, Recording, Refused, Ring, Sample, Unreadable, lock
 from memtriage.wording import line
 
@@ -91,7 +92,7 @@ def _record(args: argparse.Namespace) -> int:
     from memtriage.recorder.slow import Slab  # noqa: PLC0415 - as above
 
     def say(text: str) -> None:
-        sys.stderr.write(f"memtriage record: {line(text)}\n")
+        complain(f"memtriage record: {line(text)}\n")
 
     sysfs = "/sys" if os.path.abspath(args.procfs) == "/proc" else os.path.join(args.procfs, os.pardir, "sys")
     try:

@@ -132,7 +132,9 @@ class Recorder:
             if now < due:
                 continue
             last = now
-            self._sample(now - due)
+            late = now - due
+            due += self._missed(late)  # this process was stopped, or had no CPU
+            self._sample(late)
             self.taken += 1
             if self.taken == 1:
                 self.notify.send(b"READY=1\nSTATUS=recording")
@@ -140,11 +142,13 @@ class Recorder:
                 return
             self.fast = self.shortage.now
             due += self._step()
-            behind = time.monotonic() - due
-            if behind > self._step():  # samples that were due and could not be taken: a hole in the numbers
-                missed = int(behind / self._step())
-                self.seq += missed
-                due += missed * self._step()
+            due += self._missed(time.monotonic() - due)  # the sample took longer than it may
+
+    def _missed(self, behind: float) -> float:
+        """Samples that were due and could not be taken are a hole in the numbers, before the next one; returns their time."""
+        missed = max(0, int(behind / self._step()))
+        self.seq += missed
+        return missed * self._step()
 
     def _step(self) -> float:
         return self.settings.fast_s if self.fast else self.settings.interval_s

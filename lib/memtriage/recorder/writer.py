@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _thread
 import os
+import select
 import threading
 import time
 from collections import deque
@@ -14,6 +15,8 @@ from memtriage.recording.ring import Refused, Ring
 
 AGAIN_S = 10.0
 """Between two attempts to open the file anew."""
+SAID_S = 60.0
+"""Between two complaints of a disk that takes samples now and then."""
 
 
 class Buffer:
@@ -68,6 +71,8 @@ class Writer:
         self.anew = False
         """Set once the file is another one."""
         self._refused = ""
+        self._failing = False
+        self._complained = -SAID_S
         self._again = 0.0
         self._stopping = False
         self._dirty = False
@@ -112,13 +117,23 @@ class Writer:
             try:
                 self._once()
                 self.problem = self._refused
+                if self._failing:
+                    self._failing = False
+                    _say("the disk takes samples again")
             except Exception as error:  # whatever it is, this thread must not end: the next attempt may go well
                 self.problem = (error.strerror or "I/O error") if isinstance(error, OSError) else str(error) or type(error).__name__
                 if self._stopping:
                     return
+                self._complain()
                 self._go.acquire(timeout=1.0)
             if self._stopping and not self.buffer.records and not self._dirty:
                 return
+
+    def _complain(self) -> None:
+        now = time.monotonic()
+        if not self._failing and now - self._complained >= SAID_S:
+            self._failing, self._complained = True, now
+            _say(f"the disk takes no samples, they wait in memory: {self.problem}")
 
     def _once(self) -> None:
         if self._reopen and time.monotonic() >= self._again:
@@ -129,6 +144,25 @@ class Writer:
             self._dirty = False
             self._synced = time.monotonic()
             self._space()
+            if not self._reopen:
+                self._look()
+
+    def _look(self) -> None:
+        """Whether what has the recording's name is still what is written to, and all of it: else nobody could read it."""
+        ring = self.ring
+        try:
+            there: os.stat_result | None = os.lstat(ring.path)
+        except FileNotFoundError:
+            there = None
+        except OSError:
+            return
+        if there is None or not os.path.samestat(there, os.fstat(ring.handle)):
+            _say(f"{ring.path} was removed or replaced by somebody")
+            self.open_anew()
+        elif there.st_size != ring.file.size:
+            ring.mend()
+            self.anew = True
+            _say(f"{ring.path} was cut to {there.st_size} bytes by somebody; it has {ring.file.size} again")
 
     def _drain(self) -> None:
         records = self.buffer.records
@@ -171,7 +205,11 @@ class Writer:
 
 
 def _say(text: str) -> None:
+    """Where it would have to wait, as on a pipe that nobody empties, it is not said: this thread has more to do."""
     try:
-        os.write(2, f"memtriage record: {text}\n".encode("ascii", "replace"))
+        ready = select.poll()
+        ready.register(2, select.POLLOUT)
+        if ready.poll(0):
+            os.write(2, f"memtriage record: {text}\n".encode("ascii", "replace"))
     except OSError:
         pass  # nobody listens

@@ -9,6 +9,7 @@ import errno
 import fcntl
 import os
 import stat
+import struct
 import time
 from collections.abc import Callable
 
@@ -17,6 +18,9 @@ from memtriage.recording.scan import Entry, Window, newest, scan
 
 _FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _STEP = 1024 * 1024
+_NO_ATIME, _NO_COW = 0x80, 0x800000
+_OTHER_WAY = ("ppc", "mips", "sparc", "alpha")
+"""Where ioctl numbers have read and write in other bits."""
 
 
 class Refused(Exception):
@@ -70,6 +74,7 @@ class Ring:
                 if head.version != layout.VERSION:  # what is appended from here on is of this version
                     head = head._replace(version=layout.VERSION)
                     _write_edges(handle, head)
+                _have(handle, _NO_ATIME)
                 ring = cls(path, handle, head, _last(handle, head))
                 handle = -1
                 return ring
@@ -94,6 +99,8 @@ class Ring:
             pass
         handle = os.open(new, _FLAGS | os.O_CREAT | os.O_EXCL, 0o640)
         try:
+            _have(handle, _NO_ATIME)
+            _have(handle, _NO_COW)
             disk = os.fstatvfs(handle)
             if disk.f_bavail * disk.f_frsize < size:
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC) + f": {size} bytes wanted, {disk.f_bavail * disk.f_frsize} left")
@@ -143,6 +150,17 @@ class Ring:
         self.offset = offset + len(record)
         self.back = offset // layout.ALIGN
 
+    def mend(self) -> None:
+        """Gives a file that somebody cut or lengthened its size and ends again; what was cut off is lost. Raises ``OSError``."""
+        os.ftruncate(self.handle, self.file.size)
+        try:
+            os.posix_fallocate(self.handle, 0, self.file.size)
+        except OSError as error:
+            if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL):
+                raise
+        _write_edges(self.handle, self.file)
+        os.fsync(self.handle)
+
     def sync(self) -> None:
         os.fdatasync(self.handle)
 
@@ -155,6 +173,23 @@ class Ring:
 def _write_edges(handle: int, head: layout.FileHead) -> None:
     for offset in (head.size - layout.EDGE, 0):
         _write(handle, memoryview(layout.pack_file(head)), offset)
+
+
+def _have(handle: int, flag: int) -> None:
+    """Sets a flag of the file, as chattr(1) does, where its file system has such (ioctl_iflags(2)): none needs them to record.
+
+    No atime: else whoever reads a file that is being written has the time of that put on the disk, and hangs where it stands still.
+    No copy on write (btrfs; only while the file is empty): else what is written to the ring goes elsewhere, and a full disk takes nothing.
+    """
+    size = struct.calcsize("l")
+    read, write = (1 << 30, 1 << 31) if os.uname().machine.startswith(_OTHER_WAY) else (1 << 31, 1 << 30)
+    get, put = (way | size << 16 | ord("f") << 8 | number for way, number in ((read, 1), (write, 2)))
+    try:
+        (flags,) = struct.unpack_from("I", fcntl.ioctl(handle, get, bytes(size)))
+        if not flags & flag:
+            fcntl.ioctl(handle, put, struct.pack("I", flags | flag).ljust(size, b"\0"))
+    except OSError:
+        pass
 
 
 def _sync_folder(path: str) -> None:
