@@ -64,7 +64,8 @@ def remote(table: Table, daemon: Nrpe) -> Iterator[Nagios]:
     with foreground.folder("nagios") as folder, nagios.nagios(folder, define, "  hostgroups memtriage\n") as running:
         old = {name for name in running.names if name[:3] in ("v2 ", "v3 ")}
         running.results(running.names - old)
-        running.again(old)
+        for route in ROUTES:  # one after the other: both remember in the same place
+            running.again({name for name in old if name[1] == route})
         yield running
 
 
