@@ -87,6 +87,7 @@ def draw(figure: Any, picture: Picture, rows: int = 1) -> None:
     axes.marks([main, *others], marks, lanes, SMALL)
     boxes, walls = axes.said(main, picture, marks, SMALL)
     left = labels.bands(main, picture, colours, boxes, walls, MIDDLE, CULPRIT)
+    _notes(figure, picture)
     if not _legend(figure, left, colours, rows) and rows < ROWS:
         figure.clear()
         draw(figure, picture, rows + 1)
@@ -102,6 +103,16 @@ def _title(figure: Any, picture: Picture, lines: list[str]) -> None:
     about += picture.verdict[:1]
     small = labels.wrapped(figure, "   ".join(about) or " ", SMALL, INCHES[0] - 0.5, False)[:1]
     figure.text(0.02, 1 - (0.15 + 0.4 * len(lines)) / height, small[0] if small else "", fontsize=SMALL, va="top")
+
+
+def _notes(figure: Any, picture: Picture) -> None:
+    """What this history does not know, as far as it has room beside the dates."""
+    fitting = ""
+    for note in picture.notes:
+        words = f"{fitting}; {note}" if fitting else note
+        if labels.width(figure, words, SMALL - 4) <= 0.6 * INCHES[0]:
+            fitting = words
+    figure.text(0.015, 0.008, fitting, ha="left", va="bottom", fontsize=SMALL - 4, color="#4a5662")
 
 
 def _stack(axis: Any, picture: Picture) -> dict[str, tuple[str, str]]:
