@@ -153,5 +153,5 @@ def test_odd_state_files(tmp_path: Path, data: bytes, words: str) -> None:
 
 def test_rules_are_those_of_the_checks_for_a_long_history() -> None:
     long = history(*(frame(minute, 100) for minute in range(0, 2000, 10)))
-    assert verdict.rules(long.frames) == exhaustion.Rules(4 * 3600.0, 3600.0, 6)
-    assert verdict.rules(long.frames[:7]).window == 3600.0
+    assert verdict.rules(long.frames[0].uptime, long.frames[-1].uptime) == exhaustion.Rules(4 * 3600.0, 3600.0, 6)
+    assert verdict.rules(long.frames[0].uptime, long.frames[6].uptime).window == 3600.0
