@@ -83,21 +83,6 @@ def _remove(folder: str, groups: str) -> bool:
     return False
 
 
-FILES = 1 << 20
-"""Open at once, as root: the kernel's own limit (fs.nr_open) where nobody has set it."""
-
-
-def _many_files() -> None:
-    """As many as this user may have."""
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    for wanted in (FILES, most):
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (max(most, wanted), max(most, wanted)))
-            return
-        except (OSError, ValueError):
-            continue
-
-
 class Leaker:
     """Runs ``make(place)`` in a process named ``name`` and lets it grow on demand."""
 
@@ -114,7 +99,8 @@ class Leaker:
                 _detach()
                 libc.die_with_parent(parent)
                 _first_to_die()
-                _many_files()
+                most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
                 libc.name_process(name)
                 gc.disable()
                 _serve(make, place, orders, answers)
@@ -171,6 +157,7 @@ def _serve(make: Callable[[Place], Leak], place: Place, orders: int, answers: in
             os.write(answers, b"+")
         except Exception as error:
             if isinstance(error, OSError) and error.errno == errno.EMFILE:
-                error = Refused("no more files can be open at once: the limit is ulimit -Hn")
+                most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                error = Refused(f"it takes more open files than the {most} that a process may have (ulimit -Hn)")
             text = str(error) if isinstance(error, (Refused, OSError)) else f"{type(error).__name__}: {error}"
             os.write(answers, b"-" + text.encode("utf-8", "replace")[:2000])
