@@ -129,7 +129,7 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
             say("looking at every sample", 0.4 * row / max(1, len(data)))
             data.madvise(mmap.MADV_DONTNEED)  # or all of a log of gigabytes would count as resident
         before = bytes(data[max(0, row - 2 * LINE) : row])
-        date, begin = _date(before, row)
+        date, begin = _date(before, row, found.time[-1] - shift if found.time else None)
         line_end = data.find(b"\n", row, row + LINE)
         if date is None or line_end < 0:
             undated += date is None
@@ -163,8 +163,8 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
     return found, unit
 
 
-def _date(before: bytes, row: int) -> tuple[float | None, int]:
-    """The time in the lines before a row, nearest first, and where its line begins."""
+def _date(before: bytes, row: int, last: float | None) -> tuple[float | None, int]:
+    """The time in the lines before a row, nearest first, and where its line begins; ``last``: that of the sample before."""
     lines = before.split(b"\n")
     offset = row - len(before)
     begins = []
@@ -175,7 +175,7 @@ def _date(before: bytes, row: int) -> tuple[float | None, int]:
         if line[:4] == b"----":
             break
         if b":" in line or b"." in line or line.strip().isdigit() or b"\xe6" in line:
-            time = dateline.parse(line[-200:])
+            time = dateline.parse(line[-200:], last)
             if time is not None:
                 return time, begin
     return None, row
@@ -236,7 +236,7 @@ def _frame(text: bytes, row: int, time: float, first: float, unit: float, page: 
     kib = (unit if values.plain else 1.0) / 1024.0
     body = text[line_end:].partition(b"\n----")[0]
     table = body.find(b"\nslabinfo - version")
-    listing = body[: table if table >= 0 else None]
+    listing = body[: table + 1] if table >= 0 else body + b"\n" if whole and separated else body
     groups, crowd, seen = pstext.groups(listing, PAGE)
     caches, slab_seen = _caches(body[table + 1 :], page) if table >= 0 else ([], False)
     blind = ("c" if not slab_seen or not whole else "") + ("g" if not seen or not (whole or table >= 0) else "")

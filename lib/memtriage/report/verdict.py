@@ -196,4 +196,6 @@ def _largest(history: History, place: int, short: bool) -> Verdict:
     left = f"{size(frame.row['available'] * 1024.0)} of {size(frame.row['total'] * 1024.0)} available"
     if short:
         return Verdict(None, f"Memory was short; {left} at the end", ["Nothing grew enough to be named."], None, None)
-    return Verdict(None, f"No shortage of memory: {left}", [f"Nothing grows provenly; {share:.0%} can still be had."], None, None)
+    grown = _grown(history, place)
+    most = f"; most by {words(grown[0])}, {signed(grown[1])} in {duration(frame.time - grown[2])}" if grown is not None else ""
+    return Verdict(None, f"No shortage of memory: {left}", [f"Nothing grows provenly{most}; {share:.0%} can still be had."], None, None)
