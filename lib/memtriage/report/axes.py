@@ -260,7 +260,7 @@ def _panel(axis: Any, picture: Picture, words: str, points: float, series: list[
 
 def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     """Local time of whoever draws it, with its zone."""
-    zone = _zone(picture.times[-1])
+    zone = tz.tzlocal()  # with its summer time, if the history is long enough to see it change
     axis = every[-1]
     locator = AutoDateLocator(tz=zone, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_locator(locator)
@@ -278,8 +278,3 @@ def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     same = first.date() == last.date()
     words = f"{first:%Y-%m-%d %H:%M} to {last:%H:%M}" if same else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
     axis.figure.text(0.985, 0.008, f"{words} {last.tzname()}", ha="right", va="bottom", fontsize=points - 2, color="#4a5662")
-
-
-def _zone(moment: float) -> Any:
-    """The local zone with its summer time, if the history is long enough to see it change."""
-    return tz.tzlocal() if tz.tzlocal().utcoffset(datetime.datetime.fromtimestamp(moment)) else datetime.timezone.utc
