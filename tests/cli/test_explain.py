@@ -181,23 +181,31 @@ def test_one_process() -> None:
 
 @pytest.mark.needs_root
 def test_page_by_page() -> None:
-    found = json.loads(explain("--deep", "--json").stdout)
-    pages = found["pages"]
-    sizes = {row["key"]: row["size"] for row in found["ledger"]}
-    assert pages["slab"] == pytest.approx(sizes["slab_reclaimable"] + sizes["slab_unreclaimable"], rel=0.2)
-    # What has no flag and is not free is close to what no counter explains.
-    assert abs(pages["drivers"] - sizes["unaccounted"]) < 0.03 * found["mem_total"]
+    """Counted for a second or two, in which slab may change: by the ledgers before and after it, and again where the host was busy."""
+    for left in (2, 1, 0):
+        found = json.loads(explain("--deep", "--json").stdout)
+        pages = found["pages"]
+        ledgers = [{row["key"]: row["size"] for row in one["ledger"]} for one in (found, json.loads(explain("--json").stdout))]
+        slab = [one["slab_reclaimable"] + one["slab_unreclaimable"] for one in ledgers]
+        dark = [one["unaccounted"] for one in ledgers]
+        near = 0.03 * found["mem_total"]
+        # What has no flag and is not free is close to what no counter explains.
+        good = 0.8 * min(slab) <= pages["slab"] <= 1.2 * max(slab) and min(dark) - near < pages["drivers"] < max(dark) + near
+        assert good or left, (pages, ledgers)
+        if good:
+            break
 
 
 @pytest.mark.slow
 def test_a_moment_of_a_recording(tmp_path: Path) -> None:
     file = tmp_path / "recording"
-    recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB"],
+    recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB",
+                                 "--samples", "8"],
                                 env=environment(PYTHONPATH=str(ROOT / "lib")), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(4)
+        assert recorder.wait(timeout=60) == 0
     finally:
-        recorder.terminate()
+        recorder.kill()
         recorder.wait(timeout=20)
     done = explain("--from", str(file))
     assert done.returncode == 0 and done.stderr == "", done.stderr
