@@ -199,8 +199,7 @@ def _culprit(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
               "(on SLUB active objects include free ones in per-CPU slabs)."
         if cache.aliases:
             yield f"SLUB has merged it with {', '.join(clean(name, 40) for name in cache.aliases)}: any of them may be the one. " \
-              "Booting with " \
-                  "slab_nomerge tells them apart."
+              "Booting with slab_nomerge tells them apart."
         else:
             yield "It shares its slabs with no other cache, as far as /sys/kernel/slab tells."
     yield from facts.sites
@@ -291,8 +290,7 @@ def _measured(case: Case) -> Iterator[str]:
     yield f"Growth is judged, here and in the picture, by the rules of the checks for a window of {duration(case.rules.window)}, " \
           f"without the first {duration(case.rules.warmup)} after boot; a history shorter than --window is judged as a whole."
     yield "Slab caches by slabinfo: num_slabs times pages per slab. Programs by resident pages. " \
-          "The parts are disjoint and sum up to MemTotal: " \
-          "'memory no counter explains' is the rest."
+          "The parts are disjoint and sum up to MemTotal: 'memory no counter explains' is the rest."
 
 
 def _hidden(hidden: list[str], included: list[str]) -> Iterator[str]:
