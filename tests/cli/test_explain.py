@@ -88,6 +88,61 @@ def test_lines_of_source_of_what_no_counter_explains(tmp_path: Path) -> None:
     assert held == ["allocated by anon_pipe_get_page at fs/pipe.c:184", "allocated by x_refill [x_driver] at drivers/net/x.c:88"]
 
 
+SITES = Path(__file__).parents[1] / "fixtures/sites"
+SLAB = "c-unreclaimable-slab"
+
+
+def test_who_allocated_the_culprit(tmp_path: Path) -> None:
+    """As real kernels wrote it of other caches: under the culprit's sentence, and the screen is as without but for its last lines."""
+    shutil.copytree(FIXTURES / SLAB, tmp_path / "host")
+    folder = tmp_path / "host/sys/kernel/debug/slab/kmalloc-4k"
+    folder.mkdir(parents=True)
+    (folder / "alloc_traces").write_bytes((SITES / "alloc_traces").read_bytes())
+    plain = screen(SLAB).splitlines()
+    at = next(place for place, row in enumerate(plain) if row.startswith("Until when?"))
+    told = ["               Allocated by nfs_alloc_inode [nfs]: 8041 of 8041 objects, 8000",
+            "               through alloc_inode, iget5_locked, nfs_fhget [nfs]."]
+    shown = explain("--procfs", str(tmp_path / "host/proc"))
+    assert (shown.returncode, shown.stderr) == (0, "")
+    rows = ["exit 0", *shown.stdout.splitlines()]
+    end = next(place for place, row in enumerate(plain) if not row)
+    assert rows[: end + 2] == [*plain[:at], *told, *plain[at:end]] and len(rows) - 1 <= 40
+    found = json.loads(explain("--procfs", str(tmp_path / "host/proc"), "--json").stdout)
+    assert found["allocated"] == " ".join(row.strip() for row in told)
+
+
+def test_lines_of_source_of_the_culprit(tmp_path: Path) -> None:
+    """By the size of its objects; what counts nothing, or cannot be read, is told with --all only."""
+    shutil.copytree(FIXTURES / SLAB, tmp_path / "host")
+    proc = str(tmp_path / "host/proc")
+    plain = screen(SLAB).partition("\n")[2]
+    (tmp_path / "host/proc/allocinfo").write_text("allocinfo - version: 1.0\n  2576980378 9999 fs/x.c:1 func:other\n"
+                                                  "  2147483648 524288 net/x.c:88 [x] func:x_refill\n")
+    assert "               Objects of its size, 4096 bytes, are allocated by x_refill [x] at\n" \
+           "               net/x.c:88: 2.00 GiB in 524288 calls.\n" in explain("--procfs", proc).stdout
+    (tmp_path / "host/proc/allocinfo").unlink()
+    assert explain("--procfs", proc).stdout == plain
+    assert "               Who allocated its objects is not known: the kernel does not track\n" \
+           "               it (memtriage evidence says what to boot with).\n" in explain("--procfs", proc, "--all").stdout
+    (tmp_path / "host/proc/allocinfo").write_text("nonsense\n")
+    assert "allocated" not in explain("--procfs", proc).stdout.partition("BYTES")[0]
+    said = " ".join(explain("--procfs", proc, "--all").stdout.split())
+    assert "Who allocated its objects is not known: allocinfo: no version line." in said
+
+
+def test_many_objects_are_asked_for_on_demand(tmp_path: Path) -> None:
+    shutil.copytree(FIXTURES / SLAB, tmp_path / "host")
+    slabs = tmp_path / "host/proc/slabinfo"
+    slabs.write_text(re.sub(r"^(kmalloc-4k +)[0-9]+ [0-9]+", r"\g<1>1000001 1000008", slabs.read_text(), flags=re.MULTILINE))
+    folder = tmp_path / "host/sys/kernel/debug/slab/kmalloc-4k"
+    folder.mkdir(parents=True)
+    (folder / "alloc_traces").write_bytes((SITES / "alloc_traces").read_bytes())
+    proc = str(tmp_path / "host/proc")
+    said = " ".join(explain("--procfs", proc).stdout.split())
+    assert "The kernel knows who allocated its 1000001 objects: --all asks it." in said
+    assert "Allocated by nfs_alloc_inode [nfs]: 8041 of 8041 objects" in explain("--procfs", proc, "--all").stdout
+
+
 def test_the_window_is_that_of_the_option(tmp_path: Path) -> None:
     """Half a minute is too short for the default of 4 h, and long for a window of 15 s."""
     file, host = str(tmp_path / "recording"), Host(tmp_path / "recording", interval=10.0)
@@ -126,23 +181,31 @@ def test_one_process() -> None:
 
 @pytest.mark.needs_root
 def test_page_by_page() -> None:
-    found = json.loads(explain("--deep", "--json").stdout)
-    pages = found["pages"]
-    sizes = {row["key"]: row["size"] for row in found["ledger"]}
-    assert pages["slab"] == pytest.approx(sizes["slab_reclaimable"] + sizes["slab_unreclaimable"], rel=0.2)
-    # What has no flag and is not free is close to what no counter explains.
-    assert abs(pages["drivers"] - sizes["unaccounted"]) < 0.03 * found["mem_total"]
+    """Counted for a second or two, in which slab may change: by the ledgers before and after it, and again where the host was busy."""
+    for left in (2, 1, 0):
+        found = json.loads(explain("--deep", "--json").stdout)
+        pages = found["pages"]
+        ledgers = [{row["key"]: row["size"] for row in one["ledger"]} for one in (found, json.loads(explain("--json").stdout))]
+        slab = [one["slab_reclaimable"] + one["slab_unreclaimable"] for one in ledgers]
+        dark = [one["unaccounted"] for one in ledgers]
+        near = 0.03 * found["mem_total"]
+        # What has no flag and is not free is close to what no counter explains.
+        good = 0.8 * min(slab) <= pages["slab"] <= 1.2 * max(slab) and min(dark) - near < pages["drivers"] < max(dark) + near
+        assert good or left, (pages, ledgers)
+        if good:
+            break
 
 
 @pytest.mark.slow
 def test_a_moment_of_a_recording(tmp_path: Path) -> None:
     file = tmp_path / "recording"
-    recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB"],
+    recorder = subprocess.Popen([sys.executable, "-m", "memtriage", "record", "--output", file, "--interval", "0.5s", "--size", "8MiB",
+                                 "--samples", "8"],
                                 env=environment(PYTHONPATH=str(ROOT / "lib")), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        time.sleep(4)
+        assert recorder.wait(timeout=60) == 0
     finally:
-        recorder.terminate()
+        recorder.kill()
         recorder.wait(timeout=20)
     done = explain("--from", str(file))
     assert done.returncode == 0 and done.stderr == "", done.stderr

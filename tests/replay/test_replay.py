@@ -268,10 +268,10 @@ def test_nothing_is_left_behind_and_the_live_memory_is_not_touched(story: Path, 
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib"), "TMPDIR": str(work)}
     words = [sys.executable, "-m", "memtriage", "replay", str(story), "--every", "1s", *LEVELS]
     with subprocess.Popen(words, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as running:
-        for _ in range(500):
+        for _ in range(2000):  # a busy host takes its time to start it
             if list(work.glob("*/tree/proc/1/stat")):
                 break
             time.sleep(0.02)
         running.send_signal(signal.SIGTERM)
-        assert running.wait(20) == 130
+        assert running.wait(60) == 130
     assert list(work.iterdir()) == []

@@ -47,6 +47,16 @@ def ps(*processes: tuple[int, int, str]) -> str:
     return PS + "".join(rows) + "root           9  0.0  0.0      0     0 ?        I<   May11   0:00 [kworker/0:0H]\n"
 
 
+def paged(page: int, **caches: int) -> str:
+    """Caches by name in kB on a host with pages of so many bytes: objects as many as fit into a slab of one."""
+    rows = ""
+    for at, (name, kib) in enumerate(caches.items()):
+        size, slabs = (192, 104, 576, 1088, 64, 256)[at % 6], kib * 1024 // page
+        each = page // size
+        rows += f"{name:<17} {slabs * each} {slabs * each} {size} {each} 1 : tunables 0 0 0 : slabdata {slabs} {slabs} 0\n"
+    return SLAB + rows
+
+
 def slab(**caches: int) -> str:
     """Caches by name in kB."""
     return SLAB + "".join(f"{name:<17} {kib} {kib} 1024 4 1 : tunables 0 0 0 : slabdata {kib // 4} {kib // 4} 0\n"

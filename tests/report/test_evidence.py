@@ -162,6 +162,38 @@ def test_a_warm_up_of_an_hour_that_is_asked_for_is_one(tmp_path: Path) -> None:
     assert pictures[0] != pictures[1] == pictures[2]
 
 
+def title(picture: bytes) -> str:
+    """What a picture of ours says on top, from its metadata."""
+    found = re.search(rb"tEXtTitle\0([^\0]*)", picture)
+    assert found is not None
+    length = int.from_bytes(picture[found.start() - 4 : found.start()], "big")
+    return picture[found.start(1) : found.start() + 4 + length].decode("latin-1")
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["soon after the boot", "until a kill, and given back"])
+def test_words_and_picture_name_the_same(tmp_path: Path, killed: bool) -> None:
+    """Half an hour, of which the checks' warm-up of an hour would leave nothing; and a culprit that is small again at the end."""
+    pytest.importorskip("matplotlib")
+    host = Host(tmp_path / "recording")
+    host.up = 120.0
+    for minute in range(34):
+        host.sample(caches={"kmalloc-4k": 8000 + minute * 12_000, "dentry": 4000}, available=2_600_000 - minute * 48_000)
+    if killed:
+        host.sample(host.killed("httpd", 20))
+        for minute in range(5):
+            host.sample(caches={"kmalloc-4k": 8000, "dentry": 4000 + 400 * minute}, available=2_400_000)
+    host.close()
+    text = told((str(tmp_path / "recording"),), tmp_path)
+    shown = title(opened(tmp_path / "b.tar.gz")["picture.png"])
+    assert re.fullmatch(r"slab cache 'kmalloc-4k' \+1\.[45][0-9] GiB in 3[0-3]\.[0-9] min", shown), shown
+    growth = shown.rpartition("' ")[2]
+    assert ": slab cache 'kmalloc-4k' grew by 1." in text.partition("2. Symptom")[0]
+    assert f"The picture has it with {growth}: over the time by which it was judged. 2. Symptom" in text
+    assert "not proven" not in text
+    assert (", before the OOM kill, " in text) == killed and ("At this rate memory is gone in" in text) == (not killed)
+    assert "Growth is judged, here and in the picture, by the rules of the checks for a window of 3" in text
+
+
 def test_two_bundles_are_the_same_bytes(leak: Path, tmp_path: Path) -> None:
     for name, zone, seed in (("a.tar.gz", "UTC", "1"), ("b.tar.gz", "America/Lima", "2")):
         assert evidence(str(leak), "-o", str(tmp_path / name), TZ=zone, PYTHONHASHSEED=seed).returncode == 0

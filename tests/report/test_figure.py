@@ -6,6 +6,7 @@ import html
 import io
 import re
 import struct
+import time
 import zlib
 from xml.etree import ElementTree
 
@@ -14,8 +15,11 @@ import pytest
 pytest.importorskip("matplotlib")
 
 from matplotlib import image
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 
-from memtriage.report import figure
+from memtriage.report import axes, figure
 from memtriage.report.picture import Band, Cone, Mark, Picture
 
 GIB = 1024.0**3
@@ -164,6 +168,92 @@ def test_any_title_is_text(recwarn: pytest.WarningsRecorder) -> None:
         shown = ElementTree.fromstring(figure.render(whole, "svg"))
         assert shown.tag.endswith("svg")
     assert not list(recwarn)
+
+
+def _boxes(whole: Picture) -> list[tuple[str, float, float, float, float]]:
+    """Words of a drawn picture with their left, lower, right and upper edges as shares of it."""
+    canvas = Figure(figsize=figure.INCHES, dpi=50)
+    FigureCanvasAgg(canvas)
+    figure.draw(canvas, whole)
+    canvas.draw_without_rendering()
+    found = []
+    for text in canvas.findobj(Text):
+        box = text.get_window_extent()
+        if text.get_visible() and text.get_text().strip():
+            found.append((text.get_text(), box.x0 / 600, box.y0 / 450, box.x1 / 600, box.y1 / 450))
+    return found
+
+
+def _short(count: int, **more: object) -> Picture:
+    """So many samples a minute apart, from midnight."""
+    times = [1_770_076_800.0 + 60 * at for at in range(count)]
+    leak: list[float | None] = [(0.3 + at / count) * GIB for at in range(count)]
+    bands = [Band("c.leak", "leak", leak, True), Band("p.free", "free", [8 * GIB - (value or 0.0) for value in leak])]
+    none: list[float | None] = [None] * count
+    return picture(times=times, bands=bands, total=[8 * GIB] * count, available=[7.7 * GIB - 4 * at * GIB / count for at in range(count)],
+                   psi_some=none, psi_full=none, swap_used=none, **more)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_nothing_is_cut_at_the_edge(count: int) -> None:
+    """Not the time at the right end, nor a long name beside a thin band, nor a title that is one word."""
+    thin = [Band("c.leak", "slab cache 'long_cache_name_of_thirty_two_ch'", [0.01 * GIB * (at + 1) / count for at in range(count)], True)]
+    for whole in (_short(count), _short(count, title="T" * 200, growth="+1.90 GiB in 2.0 h")._replace(bands=thin)):
+        beyond = [box for box in _boxes(whole) if box[1] < -0.001 or box[3] > 1.001 or box[2] < -0.001 or box[4] > 1.001]
+        assert beyond == []
+
+
+def test_the_line_does_not_run_through_its_name() -> None:
+    """Of two samples, where it is one straight stroke."""
+    name, = (box for box in _boxes(_short(2)) if box[0] == "available: above this line")
+    canvas = Figure(figsize=figure.INCHES, dpi=50)
+    FigureCanvasAgg(canvas)
+    figure.draw(canvas, _short(2))
+    line = next(line for line in canvas.axes[0].lines if line.get_color() == axes.LINE)
+    ends = canvas.axes[0].transData.transform(list(zip(line.get_xdata(), line.get_ydata()))) / (600, 450)
+    for share in (at / 1000 for at in range(1001)):
+        x, y = ends[0] + (ends[1] - ends[0]) * share
+        assert not (name[1] < x < name[3] and name[2] < y < name[4])
+
+
+@pytest.mark.parametrize("kind", ["png", "svg"])
+def test_names_are_no_formulas(kind: str) -> None:
+    """Two dollars in any of the words."""
+    name = "slab cache '$_^{}$x_{'"
+    whole = picture(host="ho$t $x^$", title=f"{name} +1 GiB", verdict=["$\\frac$ _$^$"], growth="$^$", notes=["a $_$ note"],
+                    bands=[band._replace(words=name if band.culprit else "process group 'a$_^$'") for band in picture().bands],
+                    marks=[Mark(picture().times[30], "oom", "OOM kill: $_^{}$")])
+    data = figure.render(whole, kind)
+    if kind == "svg":
+        shown = {html.unescape(words) for words in re.findall("<!-- (.*?) -->", data.decode(), re.DOTALL)}
+        assert {f"{name} +1 GiB", "a $_$ note"} <= shown and any("ho$t $x^$" in words for words in shown)
+    else:
+        assert f"Title\0{name} +1 GiB".encode() in data
+
+
+@pytest.mark.parametrize(("zone", "begin", "shown", "ticks"), [
+    ("GMT0BST,M3.5.0/1,M10.5.0/2", 1_792_882_800, "2026-10-25 00:00 to 03:58 GMT", {"01:00": 0.2, "02:00": 0.6}),
+    ("UTC0", 1_792_882_800, "2026-10-24 23:00 to 2026-10-25 03:58 UTC", {"01:00": 0.4, "02:00": 0.6}),
+    ("CET-1CEST,M3.5.0,M10.5.0/3", 1_774_738_800, "2026-03-29 00:00 to 05:58 CEST", {"03:00": 0.4, "04:00": 0.6})])
+def test_times_over_midnight_and_a_change_of_clocks(monkeypatch: pytest.MonkeyPatch, zone: str, begin: int, shown: str,
+                                                    ticks: dict[str, float]) -> None:
+    """Five hours, of which London's winter has no offset, and summer an hour."""
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        whole = _short(150)
+        canvas = Figure(figsize=figure.INCHES, dpi=50)
+        FigureCanvasAgg(canvas)
+        figure.draw(canvas, whole._replace(times=[begin + 120.0 * at for at in range(150)]))
+        main = canvas.axes[0]
+        low, high = main.get_xlim()
+        found = {label.get_text(): (at - low) / (high - low) for at, label in zip(main.get_xticks(), main.get_xticklabels())}
+        assert {words: round(found.get(words, -1.0), 2) for words in ticks} == {
+            words: pytest.approx(share, abs=0.011) for words, share in ticks.items()}
+        assert shown in {text.get_text() for text in canvas.texts}
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_odd_pictures_are_drawn() -> None:

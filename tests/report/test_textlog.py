@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,57 @@ def test_missing_parts(tmp_path: Path) -> None:
     assert only.blind == "cg" and not any(key[:2] in ("c.", "g.") for key in only.row)
     processes, = read(tmp_path, date(START) + "\n" + free() + ps(*logs.USUAL) + "----\n").frames
     assert processes.blind == "c" and processes.row["g.httpd"] == 250_000
+
+
+MANY = {"kmalloc_leak": 900_032, "dentry": 60_032, "filp": 6_400, "vm_area": 6_400, "anon_vma": 6_400, "proc_inode": 6_400}
+
+
+@pytest.mark.parametrize(("page", "note"), [(4096, None), (16384, "pages are of 16 KiB, by the slab caches"),
+                                            (65536, "pages are of 64 KiB, by the slab caches")])
+def test_the_size_of_a_page(tmp_path: Path, page: int, note: str | None) -> None:
+    """By how many objects are in a slab: on arm64 and ppc64 a slab is as many times larger."""
+    history = read(tmp_path, date(START) + "\n" + free() + ps(*logs.USUAL) + logs.paged(page, **MANY) + "----\n")
+    frame, = history.frames
+    assert frame.row["c.kmalloc_leak"] * history.page == 900_032 * 1024
+    assert frame.row["p.slab_unreclaimable"] == 900_032 + 3 * 6_400 and frame.row["g.httpd"] * history.page == 1_000_000 * 1024
+    assert [words for words in history.notes if "pages are" in words] == ([note] if note else [])
+
+
+def test_a_page_that_nothing_tells(tmp_path: Path) -> None:
+    """Too few caches, or such as contradict each other: said, in the picture too."""
+    doubt = "pages are taken to be 4 KiB, which is not sure here: slab caches may be larger"
+    one = read(tmp_path, date(START) + "\n" + free() + ps(*logs.USUAL) + logs.paged(65536, a_cache=900_032) + "----\n")
+    mixed = logs.paged(65536, **MANY) + logs.paged(4096, **{name + "_2": size for name, size in MANY.items()}).partition("slabdata\n")[2]
+    two = read(tmp_path, date(START) + "\n" + free() + ps(*logs.USUAL) + mixed + "----\n")
+    assert doubt in one.notes and doubt in two.notes
+    assert doubt in compose.picture(two).notes
+
+
+def test_the_last_process_counts(tmp_path: Path) -> None:
+    """Where no table of slabs stands between the list and the line of dashes, and where one does."""
+    last = ps(*logs.USUAL).rpartition("root           9")[0] + "root      999  0.0 12.5 1 900000 ?  S 1 1 leaky\n"
+    for more in ("", slab(dentry=60_000)):
+        frame, = read(tmp_path, date(START) + "\n" + free() + last + more + "----\n").frames
+        assert frame.row["g.leaky"] == 225_000
+    cut = date(START) + "\n" + free() + last + "----\n" + date(START + 1) + "\n" + free() + last[:-12]
+    assert "g.leaky" not in read(tmp_path, cut).frames[-1].row
+
+
+@pytest.mark.parametrize("form", ["%a %b %d %H:%M:%S %Y", "%Y-%m-%d %H:%M:%S", "%a %b %d %H:%M:%S %Z %Y"])
+def test_the_hour_that_comes_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    """At the end of summer time, in a zone whose name says nothing (CST) or without its name: no gap, and right behind it."""
+    monkeypatch.setenv("TZ", "CST6CDT,M3.2.0,M11.1.0")
+    time.tzset()
+    try:
+        begin = 1_793_509_200  # 2026-11-01 00:00:00 CDT
+        at = [begin + 300 * step for step in range(48)]
+        text = "".join(f"{time.strftime(form, time.localtime(moment))}\n{free()}----\n" for moment in at)
+        history = read(tmp_path, text)
+        assert [frame.time for frame in history.frames] == at and not history.gaps
+        assert not any("set back" in note for note in history.notes)
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_a_cut_end_is_not_taken_for_less(tmp_path: Path) -> None:

@@ -18,7 +18,6 @@ import time
 
 from memtriage import recorded, wholefile
 from memtriage.cli import Failure, growth_options
-from memtriage.explain import answer as answers
 from memtriage.explain import moment
 from memtriage.procfs import files
 from memtriage.report import bundle, case, evidence, verdict
@@ -36,7 +35,7 @@ def options(parser: argparse.ArgumentParser) -> None:
     add("--hide", metavar="WORD", action="append", default=[], help="replace this word too, such as a customer's name; may be repeated")
     add("--force", action="store_true", help="replace a file of that name")
     growth_options(parser)
-    parser.set_defaults(warmup=None)  # not asked for: the checks' hour, in the picture less where the history begins soon after the boot
+    parser.set_defaults(warmup=None)  # not asked for: the checks' hour, less where the history begins soon after the boot
     add("--state-dir", metavar="DIR", help="where the checks remember (as their option)")
 
 
@@ -60,14 +59,13 @@ def run(args: argparse.Namespace) -> int:
     hosts, users = case.names()
     private = Private(args.include, hosts, users, args.hide)
     asked = verdict.Asked(args.window, args.warmup)
-    rules = answers.RULES._replace(window=args.window, warmup=answers.RULES.warmup if args.warmup is None else args.warmup)
     try:
         with tempfile.TemporaryDirectory(prefix="memtriage-evidence-", dir=recorded.room()) as folder:
             span = case.Span(*(None if text is None else moment.parse(text) for text in (args.start, args.end)))
             if args.recording is not None:
-                found = case.of_recording(args.recording, private, folder, rules, span)
+                found = case.of_recording(args.recording, private, folder, asked, span)
             else:
-                found = case.of_live(private, folder, args.state_dir, rules)
+                found = case.of_live(private, folder, args.state_dir, asked)
             made = evidence.build(found, private, args.recording, span, asked)
     except LookupError as error:
         raise Failure(str(error.args[0])) from None

@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
         if args.recording is not None:
             found = _recorded(args.recording, args.at, rules)
         else:
-            found = answers.find(args.procfs, sysfs, args.state_dir, not args.no_pss, rules=rules)
+            found = answers.find(args.procfs, sysfs, args.state_dir, not args.no_pss, rules=rules, thorough=args.all)
         pages = deep.count(args.procfs, found.now.page, found.now.memory.book, _progress) if args.deep and args.recording is None else None
     except LookupError as error:
         raise Failure(str(error.args[0])) from None

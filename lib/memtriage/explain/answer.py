@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from memtriage import diagnosis, exhaustion, following, survey
 from memtriage.explain import owners as reading
-from memtriage.explain import past, rows, shortage
+from memtriage.explain import past, rows, shortage, sites
 from memtriage.procfs import files
 from memtriage.record import NamedTuple
 from memtriage.state import Sample
@@ -27,11 +27,14 @@ class Answer(NamedTuple):
     owners: reading.Owners
     samples: int
     history_s: float
+    allocated: str
+    """Who allocated the objects of the culprit's cache, in a sentence; empty where there is no such cache or nothing is known."""
 
 
 def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, given: list[Sample] | None = None,
-         rules: exhaustion.Rules = RULES) -> Answer:
+         rules: exhaustion.Rules = RULES, thorough: bool = False) -> Answer:
     """Reads and judges; ``given`` is a history to use instead of the remembered one, ``rules`` those of the checks that share it.
+    ``thorough``: asks also what takes the kernel long, and says why something is not known.
 
     Raises :class:`~memtriage.procfs.files.ProcfsError` where not even meminfo can be judged.
     """
@@ -56,5 +59,7 @@ def find(proc: str, sys: str, state_dir: str | None = None, exact: bool = True, 
     ledger, blind = rows.rows(proc, sys, now, known, owners, rules.window)
     blind += [rows.Sight(name, "cannot be read", None) for name in shortage.sources(proc)]
     span = known.times[-1] - known.times[0] if known.times else 0.0
+    blamed = sites.cache_of(culprit, now.slab.caches)
+    allocated = sites.sentence(blamed, proc, sys, thorough) if blamed is not None else ""
     return Answer(now, short, culprit, outlook, diagnosis.growth_lines(outlook, row, now.slab.caches), ledger, blind, owners,
-                  len(known.times), span)
+                  len(known.times), span, allocated)

@@ -30,6 +30,8 @@ def tree(answer: Answer, deep: Deep | None = None) -> dict[str, Any]:
                     "share": round(cause.share, 4), "pinned": cause.pinned} for cause in outlook.causes],
         "pinned": [{"key": held.key, "size": int(held.size)} for held in outlook.pinned],
     }
+    if answer.allocated:
+        found["allocated"] = answer.allocated
     if memory.limited_by is not None:
         found["limited_by"] = memory.limited_by
     if outlook.eta is not None and outlook.eta_low is not None and outlook.eta_high is not None:

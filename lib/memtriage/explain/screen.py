@@ -65,6 +65,7 @@ def _sentences(answer: Answer, deep: Deep | None) -> Iterator[tuple[str, str]]:
                                    f"no counter explains {wording.size(dark)}.")
     yield from _say("Which, then?", f"{'Culprit' if answer.short or answer.outlook.causes else 'Largest'}: {answer.culprit.words}.")
     yield from _say("", answer.culprit.meaning)
+    yield from _say("", answer.allocated)
     yield from _say("Until when?", _until(answer))
     for line in answer.growth[:3]:
         yield from _say("", line)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from dateutil import tz
@@ -171,7 +171,7 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
     renderer = axis.figure.canvas.get_renderer()
     known = [(time / 86400, total - left) for total, left, time in zip(picture.total, picture.available, picture.times)
              if total is not None and left is not None]
-    line = [Bbox([[x - 3, y - 5], [x + 3, y + 5]]) for x, y in axis.transData.transform(_thinned(known, 240))] if known else []
+    line = [Bbox([[x - 3, y - 5], [x + 3, y + 5]]) for x, y in _path(axis.transData.transform(_thinned(known, 240)))] if known else []
     low, high = axis.get_ylim()[0], axis.get_window_extent(renderer)
     walls = [Bbox([[x - 3, high.y0], [x + 3, high.y1]]) for x, _ in axis.transData.transform([(mark.at / 86400, low) for mark in marks])] \
         if marks else []
@@ -195,7 +195,7 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
         text = axis.text(0, 0, "available: above this line", fontsize=points, color=LINE, ha="left", va="bottom", zorder=8,
                          fontweight="bold")
         size = text.get_window_extent(renderer)
-        spots = [(x, y) for x, y in axis.transData.transform(_thinned(known, 60))]
+        spots = list(_path(axis.transData.transform(_thinned(known, 60))))
         best = None
         end = spots[-1][0]
         for x, y in spots:
@@ -214,9 +214,17 @@ def said(axis: Any, picture: Picture, marks: Sequence[Mark], points: float) -> t
 
 
 def _thinned(pairs: list[tuple[float, float]], most: int) -> list[tuple[float, float]]:
-    """At most so many of them, and between two that lie apart some more: a line's path."""
+    """About so many of them, the first among them and the last."""
     step = max(1, len(pairs) // most)
-    return pairs[::step]
+    return [*pairs[:-1:step], pairs[-1]]
+
+
+def _path(spots: Any) -> Iterator[tuple[float, float]]:
+    """Points in pixels, and between two that lie apart some more: a line's path."""
+    for (x, y), (later, other) in zip(spots, spots[1:]):
+        parts = max(1, int(max(later - x, abs(other - y)) / 6))
+        yield from ((x + (later - x) * at / parts, y + (other - y) * at / parts) for at in range(parts))
+    yield spots[-1][0], spots[-1][1]
 
 
 def pressure(axis: Any, picture: Picture, points: float) -> None:
@@ -252,7 +260,7 @@ def _panel(axis: Any, picture: Picture, words: str, points: float, series: list[
 
 def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     """Local time of whoever draws it, with its zone."""
-    zone = _zone(picture.times[-1])
+    zone = tz.tzlocal()  # with its summer time, if the history is long enough to see it change
     axis = every[-1]
     locator = AutoDateLocator(tz=zone, minticks=3, maxticks=7)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_locator(locator)
@@ -260,14 +268,13 @@ def times(every: Sequence[Any], picture: Picture, points: float) -> None:
     formatter = ConciseDateFormatter(locator, tz=zone, show_offset=False, formats=formats, zero_formats=zeros)  # type: ignore[no-untyped-call]
     axis.xaxis.set_major_formatter(formatter)
     axis.tick_params(axis="x", labelsize=points, length=5, width=1.2)
+    low, high = axis.get_xlim()
+    for at, label in zip(axis.get_xticks(), axis.get_xticklabels()):
+        if at > high - 0.03 * (high - low):  # else half of it is beyond the picture's edge
+            label.set_ha("right")
     for other in every[:-1]:
         other.tick_params(axis="x", labelbottom=False, length=0)
     first, last = (datetime.datetime.fromtimestamp(moment, zone) for moment in (picture.times[0], picture.times[-1]))
     same = first.date() == last.date()
     words = f"{first:%Y-%m-%d %H:%M} to {last:%H:%M}" if same else f"{first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M}"
     axis.figure.text(0.985, 0.008, f"{words} {last.tzname()}", ha="right", va="bottom", fontsize=points - 2, color="#4a5662")
-
-
-def _zone(moment: float) -> Any:
-    """The local zone with its summer time, if the history is long enough to see it change."""
-    return tz.tzlocal() if tz.tzlocal().utcoffset(datetime.datetime.fromtimestamp(moment)) else datetime.timezone.utc

@@ -18,7 +18,7 @@ from memtriage.recording import Recording, Sample, Unreadable, layout, payload
 from memtriage.recording.payload import Content, Process, Source
 from memtriage.recording.scan import Entry
 from memtriage.replay import kills, moments
-from memtriage.report import oomtext
+from memtriage.report import oomtext, verdict
 from memtriage.report.private import Private
 
 MOST = 300
@@ -70,6 +70,8 @@ class Case(NamedTuple):
     log_trouble: str
     samples: int
     """In the recording, or the part of it."""
+    rules: exhaustion.Rules
+    """By which the last boot is judged: those of its picture."""
 
 
 def names() -> tuple[list[str], list[str]]:
@@ -87,7 +89,7 @@ def names() -> tuple[list[str], list[str]]:
     return [name for name in hosts if name], [name for name in users if name]
 
 
-def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rules = answers.RULES, span: Span = WHOLE) -> Case:
+def of_recording(path: str, private: Private, folder: str, asked: verdict.Asked = verdict.USUAL, span: Span = WHOLE) -> Case:
     """Raises ``LookupError`` where there is nothing to tell of, :class:`~memtriage.procfs.files.ProcfsError`, ``OSError``."""
     tree = recorded.Tree(os.path.join(folder, "tree"))
     points: list[Point] = []
@@ -127,13 +129,19 @@ def of_recording(path: str, private: Private, folder: str, rules: exhaustion.Rul
         boot = _text(sample.content, kills.BOOT) if last else ""
     if last is None:
         raise LookupError(f"{path}: the recording holds no sample that can be read")
-    past_samples = [point.sample for point in points]
-    answer = answers.find(tree.proc, tree.sys, exact=False, given=[one for one in past_samples if one.boot == past_samples[-1].boot]
-                          if past_samples else [], rules=rules)
+    known = [point.sample for point in points if point.sample.boot == points[-1].sample.boot]
+    rules = _rules(known, asked)
+    answer = answers.find(tree.proc, tree.sys, exact=False, given=known, rules=rules)
     oom = [row for text in log.texts for row in oomtext.lines(text, private)]
     struck = [kill._replace(name=private.comm(kill.name), group=private.cgroup(kill.group)) for kill in log.kills]
     first = first or last
-    return Case(False, boot == _here(), first[0], last[0], first[1], last[1], points, answer, oom, struck, log.denied, len(entries))
+    return Case(False, boot == _here(), first[0], last[0], first[1], last[1], points, answer, oom, struck, log.denied, len(entries),
+                rules)
+
+
+def _rules(known: list[state.Sample], asked: verdict.Asked) -> exhaustion.Rules:
+    """For samples of one boot, those of the picture of them."""
+    return verdict.rules(known[0].uptime, known[-1].uptime, asked) if known else answers.RULES
 
 
 def _opened(path: str) -> Recording:
@@ -143,7 +151,7 @@ def _opened(path: str) -> Recording:
         raise LookupError(str(error)) from None
 
 
-def of_live(private: Private, folder: str, state_dir: str | None, rules: exhaustion.Rules = answers.RULES) -> Case:
+def of_live(private: Private, folder: str, state_dir: str | None, asked: verdict.Asked = verdict.USUAL) -> Case:
     """The same of this host, now, with what checks have remembered."""
     now = time.time()
     raw = _snapshot()
@@ -157,9 +165,10 @@ def of_live(private: Private, folder: str, state_dir: str | None, rules: exhaust
     old = [state.Sample(found.boot, one.uptime, {private.key(key): value for key, value in one.values.items()})
            for one in remembered if one.uptime < found.uptime]
     points = [Point(now - (found.uptime - one.uptime), release, one) for one in [*old, found]]
+    rules = _rules([*old, found], asked)
     answer = answers.find(tree.proc, tree.sys, exact=False, given=[*old, found], rules=rules)
     oom, struck, trouble = _live_log(private, now)
-    return Case(True, True, clean, clean, now, now, points, answer, oom, struck, trouble, 0)
+    return Case(True, True, clean, clean, now, now, points, answer, oom, struck, trouble, 0, rules)
 
 
 def _live_log(private: Private, now: float) -> tuple[list[str], list[kills.Kill], str]:

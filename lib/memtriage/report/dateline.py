@@ -48,8 +48,9 @@ def _plain(text: str) -> str:
 _MONTHS = {_plain(name): month for month, names in enumerate(_NAMES, 1) for name in names.split()}
 
 
-def parse(line: bytes) -> float | None:
-    """``None`` where it is no date. Without a zone that is known it is the local time of this machine."""
+def parse(line: bytes, last: float | None = None) -> float | None:
+    """``None`` where it is no date. Without a zone that is known it is the local time of this machine; of the hour that comes twice at the
+    end of summer time the second, if the first would be before ``last``."""
     if len(line) > 200 or not line.strip():
         return None
     text = line.decode("utf-8", "replace")
@@ -59,7 +60,7 @@ def parse(line: bytes) -> float | None:
     iso = _ISO.search(text)
     if iso is not None:
         numbers = [int(iso[at]) for at in range(1, 7)]
-        return _seconds(numbers, None if iso[7] is None else _offset(iso[7]) if iso[7] != "Z" else 0.0)
+        return _seconds(numbers, None if iso[7] is None else _offset(iso[7]) if iso[7] != "Z" else 0.0, last)
     time = _TIME.search(text)
     year = _YEAR.search(text)
     if time is None or year is None or (year.start() < time.end() and year.end() > time.start()):
@@ -71,7 +72,7 @@ def parse(line: bytes) -> float | None:
     day = _day(before + " " + re.sub(r"[+-]\d\d(:?\d\d)?(?!\d)", " ", after), year[1])
     if day is None:
         return None
-    return _seconds([int(year[1]), *day, hour, int(time[3]), int(time[4])], _zone(after))
+    return _seconds([int(year[1]), *day, hour, int(time[3]), int(time[4])], _zone(after), last)
 
 
 def _day(text: str, year: str) -> tuple[int, int] | None:
@@ -110,12 +111,13 @@ def _offset(text: str) -> float:
     return (1 if found[1] == "+" else -1) * (int(found[2]) * 3600.0 + int(found[3] or 0) * 60.0)
 
 
-def _seconds(numbers: list[int], offset: float | None) -> float | None:
+def _seconds(numbers: list[int], offset: float | None, last: float | None) -> float | None:
     try:
-        year, month, day, hour, minute, second = numbers
-        moment = datetime.datetime(year, month, day, hour, minute, min(second, 59))  # 60 is a leap second
+        year, month, day, hour, minute, within = numbers
+        moment = datetime.datetime(year, month, day, hour, minute, min(within, 59))  # 60 is a leap second
         if offset is None:
-            return moment.timestamp()
+            first, second = moment.timestamp(), moment.replace(fold=1).timestamp()
+            return second if last is not None and first < last <= second else first
         return moment.replace(tzinfo=datetime.timezone.utc).timestamp() - offset
     except (ValueError, OverflowError, OSError):
         return None

@@ -49,8 +49,11 @@ def _summary(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
         yield f"{kernel}: nothing has grown by {size(suspect.LEAST)} in this history. {_holder(case)}"
         return
     span, total = found.since.times[-1] - found.since.times[0], case.answer.now.memory.book.total
+    now = "now" if found.why == "now" else f"at {utc(found.since.times[-1])}, {found.why},"
     yield f"{kernel}: {found.words} grew by {size(found.since.grown)} in {duration(span)} " \
-          f"({signed(found.since.per_hour)}/h), now {size(found.since.sizes[-1])} of {size(total)} RAM."
+          f"({signed(found.since.per_hour)}/h), {now} {size(found.since.sizes[-1])} of {size(total)} RAM."
+    if found.pictured:
+        yield f"The picture has it with {found.pictured}: over the time by which it was judged."
     if not found.proven:
         yield "This is what grew most. By the rules of the checks (time after boot, number of samples, steadiness) it is not proven " \
               "to be a trend."
@@ -70,7 +73,7 @@ def _symptom(case: Case, found: Suspect) -> Iterator[str]:
     yield from (f"Short is {entry.sentence}." for entry in case.answer.short)
     yield from _limits(case)
     words = diagnosis.eta_words(outlook)
-    if words:
+    if words and found.why == "now":
         yield f"At this rate memory is {words}."
     yield from (line + ("" if line.endswith(".") else ".") for line in case.answer.growth)
     if found.key:
@@ -186,6 +189,9 @@ def _culprit(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
         yield "Nothing."
         return
     yield f"{found.words}: {size(found.since.sizes[0])} to {size(found.since.sizes[-1])}."
+    anon = case.answer.now.memory.book.parts.get("anon")
+    if found.key.startswith("g.") and found.why == "now" and anon is not None and found.since.sizes[-1] > anon:
+        yield f"That is resident memory: what its processes share counts in each. All processes together hold {size(anon)} of their own."
     cache = next((one for one in case.answer.now.slab.caches if "c." + one.name == found.key), None)
     if cache is not None:
         each = f", {cache.size / cache.objects:.0f} bytes each with what is lost to packing" if cache.objects else ""
@@ -193,8 +199,7 @@ def _culprit(case: Case, facts: Facts, found: Suspect) -> Iterator[str]:
               "(on SLUB active objects include free ones in per-CPU slabs)."
         if cache.aliases:
             yield f"SLUB has merged it with {', '.join(clean(name, 40) for name in cache.aliases)}: any of them may be the one. " \
-              "Booting with " \
-                  "slab_nomerge tells them apart."
+              "Booting with slab_nomerge tells them apart."
         else:
             yield "It shares its slabs with no other cache, as far as /sys/kernel/slab tells."
     yield from facts.sites
@@ -282,9 +287,10 @@ def _measured(case: Case) -> Iterator[str]:
     else:
         yield f"A recording of {case.samples} samples (memtriage record), of which {points}, evenly spread, were compared; " \
               f"{utc(case.points[0].time) if case.points else '?'} to {utc(case.last_time)}."
+    yield f"Growth is judged, here and in the picture, by the rules of the checks for a window of {duration(case.rules.window)}, " \
+          f"without the first {duration(case.rules.warmup)} after boot; a history shorter than --window is judged as a whole."
     yield "Slab caches by slabinfo: num_slabs times pages per slab. Programs by resident pages. " \
-          "The parts are disjoint and sum up to MemTotal: " \
-          "'memory no counter explains' is the rest."
+          "The parts are disjoint and sum up to MemTotal: 'memory no counter explains' is the rest."
 
 
 def _hidden(hidden: list[str], included: list[str]) -> Iterator[str]:

@@ -15,8 +15,9 @@ from memtriage.procfs.pid import stat, statm
 from memtriage.record import NamedTuple
 from memtriage.recording import FIRST, Recording, Ring, glance, layout, payload
 from memtriage.recording.payload import Content, Damaged
-from memtriage.report import dossier, host, sites, suspect, verdict
+from memtriage.report import compose, dossier, host, inputs, sites, suspect, verdict
 from memtriage.report.case import LIVE, WHOLE, Case, Span
+from memtriage.report.history import History, Unusable
 from memtriage.report.private import Private
 from memtriage.wording import line
 
@@ -48,14 +49,19 @@ class Bundle(NamedTuple):
 def build(case: Case, private: Private, recording: str | None, span: Span = WHOLE,
           asked: verdict.Asked = verdict.USUAL) -> Bundle:
     """``recording``: the file, for the picture, what part of it, and by which rules it is judged."""
-    found = suspect.find(case) if case.points else suspect.Suspect("", False, "", suspect.Series([], []), suspect.Series([], []))
+    history = _history(case, private, recording, span)
+    judged = None
+    if history is not None:  # words and picture by the same samples and the same rules
+        judged = verdict.judge(history, asked)
+        case = suspect.agreed(case, verdict.outlook(history, len(history.frames) - 1, asked))
+    found = suspect.find(case, judged) if case.points else suspect.NONE
     cache = None
     if found.key.startswith("c."):
         cache = next((one for one in case.answer.now.slab.caches if one.name == found.key[2:]), Cache(found.key[2:], 0, False))
     facts = host.facts(case.last, case.host_is_here, case.live, cache, private)
     items: list[Item] = []
     lacking = list(facts.lacking)
-    picture, why = _picture(case, private, recording, span, asked)
+    picture, why = _picture(history, asked)
     if picture:
         items.append(Item("picture.png", "memory over time, by who holds it", picture))
     else:
@@ -148,30 +154,40 @@ def _processes(case: Case) -> bytes:
     return text.encode()
 
 
-def _picture(case: Case, private: Private, recording: str | None, span: Span, asked: verdict.Asked) -> tuple[bytes, str]:
-    """The picture of what is private already: the samples are written once more, cleaned, and drawn from there. Else why there is none."""
+def _history(case: Case, private: Private, recording: str | None, span: Span) -> History | None:
+    """What the picture shows, of what is private already: the samples are written once more, cleaned, and read from there."""
     if len(case.points) < 3:
+        return None
+    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
+        path = os.path.join(folder, "memory.json")
+        if recording is not None:
+            _clean_copy(recording, path, private, span)
+        else:
+            samples = [point.sample for point in case.points]
+            with open(path, "wb") as handle:
+                handle.write(thinning.fitted("memory", samples, samples[-1])[0])
+        try:
+            return inputs.read([path])
+        except Unusable:
+            return None
+
+
+def _picture(history: History | None, asked: verdict.Asked) -> tuple[bytes, str]:
+    """The picture, else why there is none."""
+    if history is None:
         return b"", "fewer than three moments to draw"
     try:
-        from memtriage.report import compose, figure, inputs  # noqa: PLC0415 - an extra, and half a second
+        from memtriage.report import figure  # noqa: PLC0415 - an extra, and half a second
     except ImportError as error:
         return b"", f"drawing needs {error.name}: pip install 'memtriage[report]'" if (error.name or "").partition(".")[0] in (
             "matplotlib", "numpy") else "this version cannot draw"
     except OSError:  # matplotlib has no room for what it keeps: a full disk, or one that is read only
         return b"", "drawing needs a folder that can be written: set MPLCONFIGDIR to one"
-    with tempfile.TemporaryDirectory(dir=recorded.room()) as folder:
-        path = os.path.join(folder, "memory.json")
-        try:
-            if recording is not None:
-                _clean_copy(recording, path, private, span)
-            else:
-                samples = [point.sample for point in case.points]
-                with open(path, "wb") as handle:
-                    handle.write(thinning.fitted("memory", samples, samples[-1])[0])
-            data: bytes = figure.render(compose.picture(inputs.read([path]), "host", asked=asked), "png")
-            return data, ""
-        except Exception as error:  # drawing is another's work: without its picture the bundle is still worth having
-            return b"", f"it could not be drawn: {type(error).__name__}"
+    try:
+        data: bytes = figure.render(compose.picture(history, "host", asked=asked), "png")
+        return data, ""
+    except Exception as error:  # drawing is another's work: without its picture the bundle is still worth having
+        return b"", f"it could not be drawn: {type(error).__name__}"
 
 
 def _clean_copy(recording: str, path: str, private: Private, span: Span) -> None:
@@ -181,7 +197,7 @@ def _clean_copy(recording: str, path: str, private: Private, span: Span) -> None
         step = max(1, -(-len(entries) // 1000))
         ring = Ring.open(path, 256 * 1024**2)
         number, first = 0, True
-        for entry in entries[::step]:
+        for entry in [*entries[:-1:step], *entries[-1:]]:
             try:
                 content: Content = private.content(old.content(entry))
             except Damaged:

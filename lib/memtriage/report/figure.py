@@ -39,6 +39,7 @@ LARGE, MIDDLE, SMALL = 21.0, 17.0, 15.0
 def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
     """``kind`` is ``png`` or ``svg``; ``width`` in pixels."""
     picture = picture._replace(title="".join(letter if letter.isprintable() else "?" for letter in picture.title))
+    title, picture = picture.title, _plain(picture)
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a letter that the font lacks: it is seen
         matplotlib.rcdefaults()
@@ -50,11 +51,24 @@ def render(picture: Picture, kind: str, width: int = 1200) -> bytes:
         draw(figure, picture)
         out = io.BytesIO()
         if kind == "png":
-            figure.savefig(out, format="png", dpi=width / INCHES[0], metadata={"Software": "memtriage", "Title": picture.title})
+            figure.savefig(out, format="png", dpi=width / INCHES[0], metadata={"Software": "memtriage", "Title": title})
             return out.getvalue()
         FigureCanvasSVG(figure).print_svg(out, metadata=NOTHING)  # type: ignore[no-untyped-call]
         # A reference to the DTD is an address, which no viewer needs.
         return re.sub(rb"<!DOCTYPE[^>]*>\n?", b"", out.getvalue(), count=1)
+
+
+def _plain(picture: Picture) -> Picture:
+    """Without formulas: between two dollars matplotlib would read one, or fail."""
+
+    def plain(words: str) -> str:
+        return words.replace("$", r"\$")
+
+    return picture._replace(
+        host=plain(picture.host), title=plain(picture.title), verdict=[plain(line) for line in picture.verdict],
+        bands=[band._replace(words=plain(band.words)) for band in picture.bands],
+        marks=[mark._replace(words=plain(mark.words)) for mark in picture.marks],
+        notes=[plain(note) for note in picture.notes], growth=plain(picture.growth))
 
 
 def draw(figure: Any, picture: Picture, rows: int = 1) -> None:
@@ -63,8 +77,7 @@ def draw(figure: Any, picture: Picture, rows: int = 1) -> None:
     picture = axes.widened(picture)
     below = [(name, series) for name, series in (("psi", picture.psi_some), ("swap", picture.swap_used))
              if any(value for value in series if value)]
-    words = picture.title.replace("$", r"\$")  # no formula
-    title = labels.wrapped(figure, words or " ", LARGE, INCHES[0] - 0.5, True)[:2]
+    title = labels.wrapped(figure, picture.title or " ", LARGE, INCHES[0] - 0.5, True)[:2]
     marks = axes.merged(picture.marks, axes.limits(picture))
     lanes = labels.lanes(figure, marks, axes.limits(picture), SMALL) if marks else []
     top = 0.4 * len(title) + 0.42 + 0.3 * (1 + max((lane.row for lane in lanes if lane is not None), default=-1)) + 0.12
@@ -87,6 +100,7 @@ def draw(figure: Any, picture: Picture, rows: int = 1) -> None:
     axes.marks([main, *others], marks, lanes, SMALL)
     boxes, walls = axes.said(main, picture, marks, SMALL)
     left = labels.bands(main, picture, colours, boxes, walls, MIDDLE, CULPRIT)
+    _notes(figure, picture)
     if not _legend(figure, left, colours, rows) and rows < ROWS:
         figure.clear()
         draw(figure, picture, rows + 1)
@@ -102,6 +116,16 @@ def _title(figure: Any, picture: Picture, lines: list[str]) -> None:
     about += picture.verdict[:1]
     small = labels.wrapped(figure, "   ".join(about) or " ", SMALL, INCHES[0] - 0.5, False)[:1]
     figure.text(0.02, 1 - (0.15 + 0.4 * len(lines)) / height, small[0] if small else "", fontsize=SMALL, va="top")
+
+
+def _notes(figure: Any, picture: Picture) -> None:
+    """What this history does not know, as far as it has room beside the dates."""
+    fitting = ""
+    for note in picture.notes:
+        words = f"{fitting}; {note}" if fitting else note
+        if labels.width(figure, words, SMALL - 4) <= 0.6 * INCHES[0]:
+            fitting = words
+    figure.text(0.015, 0.008, fitting, ha="left", va="bottom", fontsize=SMALL - 4, color="#4a5662")
 
 
 def _stack(axis: Any, picture: Picture) -> dict[str, tuple[str, str]]:

@@ -22,9 +22,12 @@ def width(figure: Any, words: str, points: float, bold: bool = False) -> float:
 
 
 def wrapped(figure: Any, words: str, points: float, inches: float, bold: bool) -> list[str]:
-    """The words in lines of at most so many inches."""
+    """The words in lines of at most so many inches; of a word that is longer its beginning."""
     lines: list[str] = []
-    for word in words.split(" "):
+    for whole in words.split(" "):
+        word = whole
+        while len(word) > 3 and width(figure, word, points, bold) > inches:
+            word = word[: len(word) * 9 // 10 - 2].rstrip("\\") + ".."
         if lines and width(figure, f"{lines[-1]} {word}", points, bold) <= inches:
             lines[-1] += " " + word
         else:
@@ -193,4 +196,12 @@ def _point_at(axis: Any, picture: Picture, words: str, lower: list[float], upper
     text = axis.annotate(words, (at, spot), xytext=beside, fontsize=points + 1, fontweight="bold", color=colour, ha="center",
                          va="center", zorder=9, bbox={"facecolor": "white", "edgecolor": colour, "pad": 4, "alpha": 0.92},
                          arrowprops={"arrowstyle": "-|>", "color": colour, "linewidth": 2.5})
-    boxes.append(text.get_window_extent(axis.figure.canvas.get_renderer()))
+    renderer, frame = axis.figure.canvas.get_renderer(), axis.get_window_extent()
+    box = text.get_window_extent(renderer)
+    while box.width > frame.width - 20 and text.get_fontsize() > 8:
+        text.set_fontsize(text.get_fontsize() - 1)
+        box = text.get_window_extent(renderer)
+    if box.x0 < frame.x0 + 8 or box.x1 > frame.x1 - 8:  # beyond an edge
+        text.set_x(high - 0.01 * (high - low) if not right else low + 0.01 * (high - low))
+        text.set_ha("left" if right else "right")
+    boxes.append(text.get_window_extent(renderer))

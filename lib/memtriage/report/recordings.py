@@ -289,7 +289,8 @@ def _explain(path: str, skimmed: Skimmed, places: dict[float, int], frames: list
             past = [Remembered(one.boot, one.uptime, dict(one.row)) for one in before[:: -max(1, len(before) // HISTORY)][::-1]]
             tree.show(sample)
             try:
-                found[frame.time] = answer.find(tree.proc, tree.sys, exact=False, given=past, rules=rules(before, asked))
+                found[frame.time] = answer.find(tree.proc, tree.sys, exact=False, given=past,
+                                                rules=rules(before[0].uptime, before[-1].uptime, asked))
             except files.ProcfsError:
                 continue
     return [found.get(frame.time) for frame in wanted]

@@ -8,10 +8,9 @@ from __future__ import annotations
 import os
 
 from memtriage import diagnosis, exhaustion, following, thinning
+from memtriage.report import pagesize
 from memtriage.report.history import Event, Frame, Gap, History, Unusable
 from memtriage.state import Sample
-
-PAGE = 4096
 
 
 def read(path: str, start: float | None = None, end: float | None = None) -> History:
@@ -40,7 +39,10 @@ def read(path: str, start: float | None = None, end: float | None = None) -> His
         notes.append("how long the host was off between two boots is not remembered")
     if limited:
         notes.append("what is available is that of a control group with a limit")
-    return History("", PAGE, frames, gaps, events, notes)
+    page = pagesize.of_sums([sample.values for sample in samples])
+    if any("c" not in frame.blind for frame in frames):
+        notes += pagesize.note(page)
+    return History("", page or pagesize.USUAL, frames, gaps, events, notes)
 
 
 def _frames(samples: list[Sample], written: float) -> list[Frame]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 
 from memtriage.diagnosis import Cache
+from memtriage.explain import sites as shared
 from memtriage.procfs import alloc_traces, allocinfo, files, osrelease
 from memtriage.report.private import Private
 from memtriage.wording import clean, share, size
@@ -40,8 +41,8 @@ def find(cache: Cache | None, objsize: int, release: str, private: Private, text
         except files.ProcfsError as error:
             why.append(f"{error.path}: {error.reason}")
     try:
-        known = [site for site in allocinfo.read(proc).largest(100_000) if site.size > 0]
-        largest, alike = known[:LARGEST], [site for site in known if site.size == site.calls * objsize]
+        known = shared.counted(proc)
+        largest, alike = known[:LARGEST], shared.alike(known, objsize)
         if cache is not None and alike:
             said.append(f"Lines of source that allocated objects of {objsize} bytes, the size of those of '{clean(cache.name, 40)}' "
                         "(/proc/allocinfo; other caches may have that size too):")

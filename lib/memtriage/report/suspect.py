@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from memtriage import diagnosis, wording
+from memtriage import diagnosis, exhaustion, wording
 from memtriage.record import NamedTuple
 from memtriage.report.case import Case, Point
+from memtriage.report.verdict import Verdict
 
 LEAST = 1024 * 1024
 """Bytes of growth below which nothing is a suspect."""
@@ -42,13 +43,20 @@ class Suspect(NamedTuple):
     since: Series
     """From the onset of the growth on."""
     whole: Series
-    """From the first sample of this boot on."""
+    """From the first sample of its boot on, up to the moment at which it was judged."""
+    why: str = "now"
+    """When it was judged, as :class:`memtriage.report.verdict.Verdict` has it."""
+    pictured: str = ""
+    """By how much it grew in what time, as the picture has it."""
 
     @property
     def at_onset(self) -> bool:
         """Whether it was seen flat before it grew: for a tenth of the time at least, and in three samples."""
         before = len(self.whole.times) - len(self.since.times)
         return before >= 2 and (self.since.times[0] - self.whole.times[0]) * 10 >= self.whole.times[-1] - self.whole.times[0]
+
+
+NONE = Suspect("", False, "", Series([], []), Series([], []))
 
 
 def size(point: Point, key: str, page: int) -> float | None:
@@ -70,23 +78,53 @@ def last_boot(case: Case) -> list[Point]:
     return [point for point in case.points if point.sample.boot == case.points[-1].sample.boot]
 
 
-def find(case: Case) -> Suspect:
-    """The proven cause, else what grew most in this boot."""
-    points, page = last_boot(case) if case.points else [], case.answer.now.page
-    causes = case.answer.outlook.causes
-    if causes:
+def agreed(case: Case, outlook: exhaustion.Outlook) -> Case:
+    """The case with the outlook that its picture has: of other samples of the same history it might be another one."""
+    row = case.points[-1].sample.values
+    return case._replace(answer=case.answer._replace(
+        outlook=outlook, growth=diagnosis.growth_lines(outlook, row, case.answer.now.slab.caches)))
+
+
+def find(case: Case, judged: Verdict | None = None) -> Suspect:
+    """The culprit of the picture where it names one; else the proven cause, else what grew most in this boot."""
+    page = case.answer.now.page
+    points, causes = last_boot(case), case.answer.outlook.causes
+    proven, why, pictured = bool(causes), "now", ""
+    if judged is not None and judged.key is not None and judged.grew is not None:
+        key, proven, why, pictured = judged.key, judged.proven, judged.why, judged.growth
+        if why != "now":
+            before = [point for point in case.points if point.time <= judged.grew[1] + 0.001]
+            points = [point for point in before if point.sample.boot == before[-1].sample.boot]
+    elif causes:
         key = causes[0].key
     else:
         keys = {key for point in points for key in point.sample.values if key[:2] in ("c.", "g.", "p.") and key not in _WHOLES}
-        grown = {key: series(points, key, page).grown for key in sorted(keys)}
+        grown = {key: _grown(points, key, page) for key in sorted(keys)}
         key = max(grown, key=lambda name: grown[name], default="")
         if not key or grown[key] < LEAST:
-            return Suspect("", False, "", Series([], []), Series([], []))
+            return NONE
     whole = series(points, key, page)
+    if not whole.sizes:
+        return NONE
     low, high = min(whole.sizes), whole.sizes[-1]
     start = max((place for place, value in enumerate(whole.sizes) if value <= low + ONSET * (high - low)), default=0)
-    found = Suspect(key, bool(causes), words(case, key), Series(whole.times[start:], whole.sizes[start:]), whole)
+    found = Suspect(key, proven, words(case, key), Series(whole.times[start:], whole.sizes[start:]), whole, why, pictured)
     return found if found.at_onset and len(found.since.times) > 1 else found._replace(since=whole)
+
+
+def _grown(points: Sequence[Point], key: str, page: int) -> float:
+    """Bytes. Of a program its share of what all hold: pages that are shared after a fork are resident in each of its processes."""
+    line = series(points, key, page)
+    if key[:2] != "g." or len(line.sizes) < 2:
+        return line.grown
+    first, last = (_divided(point, page) for point in (points[0], points[-1]))
+    return line.sizes[-1] * last - line.sizes[0] * first
+
+
+def _divided(point: Point, page: int) -> float:
+    resident = sum(value for key, value in point.sample.values.items() if key.startswith("g.")) * page
+    anon = point.sample.values.get("p.anon")
+    return min(1.0, anon * 1024 / resident) if resident and anon is not None else 1.0
 
 
 def words(case: Case, key: str) -> str:

@@ -13,10 +13,11 @@ from collections.abc import Iterator
 from memtriage import diagnosis, exhaustion, following
 from memtriage.procfs import files, slabinfo
 from memtriage.record import NamedTuple
-from memtriage.report import choose, dateline, freetext
+from memtriage.report import choose, dateline, freetext, pagesize, pstext
 from memtriage.report.history import Event, Frame, Gap, History, Progress, Unusable
 
-PAGE = 4096  # of x86 and most others; the log does not say
+PAGE = 4096
+"""The unit of what is counted in pages here, whatever the host's were: ps counts in KiB."""
 HEAD = 1 << 20
 """Bytes in which the language of free is found out."""
 LONGEST = 8 << 20
@@ -62,6 +63,7 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
     edges = [side for place, _ in gaps for side in (place - 1, place)]
     places = choose.places(found.time, (found.available, found.free), edges)
     separated = data.find(b"\n----", 0, 8 * HEAD) >= 0
+    page = _page(data, found.start[0])
     frames: dict[int, Frame] = {}
     crowds: dict[int, frozenset[bytes]] = {}
     boot = "1"
@@ -75,10 +77,11 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
         stop = found.start[place + 1] if place < last else min(len(data), found.start[place] + LONGEST)
         text = bytes(data[found.start[place] : min(stop, found.start[place] + LONGEST)])
         row = found.row[place] - found.start[place]
-        frame, crowd = _frame(text, row, found.time[place], found.time[0], unit, separated or place == last, boot)
+        frame, crowd = _frame(text, row, found.time[place], found.time[0], unit, page or pagesize.USUAL,
+                              separated or place == last, boot)
         if frame is None:
             continue
-        if place in behind and previous is not None and _others(crowds[previous], crowd):
+        if place in behind and previous is not None and pstext.others(crowds[previous], crowd):
             boot = str(int(boot) + 1)
             frame = frame._replace(boot=boot)
             behind[place] = behind[place]._replace(booted=True)
@@ -89,7 +92,9 @@ def _read(path: str, data: mmap.mmap, start: float | None, end: float | None, sa
     events = [Event(gap.end, "boot", "reboot (new processes)") for gap in behind.values() if gap.booted]
     if any("available" in frame.row and frame.row.get("estimated") for frame in frames.values()):
         notes.append("this free does not say what is available: free, buffers and cache are taken for it")
-    notes.append("a log of free and ps: shared pages of processes count in each, and pages are taken to be 4 KiB")
+    notes.append("a log of free and ps: shared pages of processes count in each")
+    if any("c" not in frame.blind for frame in frames.values()):
+        notes += pagesize.note(page)
     return History("", PAGE, [frame._replace(row={key: value for key, value in frame.row.items() if key != "estimated"})
                               for _, frame in sorted(frames.items())], sorted(behind.values()), events, notes)
 
@@ -124,7 +129,7 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
             say("looking at every sample", 0.4 * row / max(1, len(data)))
             data.madvise(mmap.MADV_DONTNEED)  # or all of a log of gigabytes would count as resident
         before = bytes(data[max(0, row - 2 * LINE) : row])
-        date, begin = _date(before, row)
+        date, begin = _date(before, row, found.time[-1] - shift if found.time else None)
         line_end = data.find(b"\n", row, row + LINE)
         if date is None or line_end < 0:
             undated += date is None
@@ -158,8 +163,8 @@ def _skim(path: str, data: mmap.mmap, label: bytes, notes: list[str], say: Progr
     return found, unit
 
 
-def _date(before: bytes, row: int) -> tuple[float | None, int]:
-    """The time in the lines before a row, nearest first, and where its line begins."""
+def _date(before: bytes, row: int, last: float | None) -> tuple[float | None, int]:
+    """The time in the lines before a row, nearest first, and where its line begins; ``last``: that of the sample before."""
     lines = before.split(b"\n")
     offset = row - len(before)
     begins = []
@@ -170,7 +175,7 @@ def _date(before: bytes, row: int) -> tuple[float | None, int]:
         if line[:4] == b"----":
             break
         if b":" in line or b"." in line or line.strip().isdigit() or b"\xe6" in line:
-            time = dateline.parse(line[-200:])
+            time = dateline.parse(line[-200:], last)
             if time is not None:
                 return time, begin
     return None, row
@@ -207,7 +212,18 @@ def _gaps(times: array[float]) -> list[tuple[int, Gap]]:
     return [(place, Gap(times[place - 1], times[place], False)) for place in found[:400]]
 
 
-def _frame(text: bytes, row: int, time: float, first: float, unit: float, separated: bool,
+def _page(data: mmap.mmap, start: int) -> int | None:
+    """Of the host the log comes from, by the first slabinfo in it; ``None`` where that does not tell."""
+    place = data.find(b"\nslabinfo - version", start)
+    if place < 0:
+        return None
+    try:
+        return pagesize.of_slabs(slabinfo.parse(bytes(data[place + 1 : place + HEAD]).partition(b"\n----")[0] + b"\n").caches)
+    except files.ProcfsError:
+        return None
+
+
+def _frame(text: bytes, row: int, time: float, first: float, unit: float, page: int, separated: bool,
            boot: str) -> tuple[Frame | None, frozenset[bytes]]:
     """One sample; and who ran, to tell a reboot. ``separated``: what is not followed by ``----`` was cut off."""
     line_end = text.find(b"\n", row)
@@ -220,9 +236,9 @@ def _frame(text: bytes, row: int, time: float, first: float, unit: float, separa
     kib = (unit if values.plain else 1.0) / 1024.0
     body = text[line_end:].partition(b"\n----")[0]
     table = body.find(b"\nslabinfo - version")
-    listing = body[: table if table >= 0 else None]
-    groups, crowd, seen = _groups(listing)
-    caches, slab_seen = _caches(body[table + 1 :]) if table >= 0 else ([], False)
+    listing = body[: table + 1] if table >= 0 else body + b"\n" if whole and separated else body
+    groups, crowd, seen = pstext.groups(listing, PAGE)
+    caches, slab_seen = _caches(body[table + 1 :], page) if table >= 0 else ([], False)
     blind = ("c" if not slab_seen or not whole else "") + ("g" if not seen or not (whole or table >= 0) else "")
     total = int(values.total * kib)
     parts = {"p.free": int(values.free * kib)}
@@ -254,47 +270,9 @@ def _frame(text: bytes, row: int, time: float, first: float, unit: float, separa
     return Frame(time, boot, time - first + 86400.0, found, {}, known, blind), crowd
 
 
-def _groups(text: bytes) -> tuple[dict[str, tuple[int, int]], frozenset[bytes], bool]:
-    """Programs with their number and resident pages, from ``ps aux``; who they are; whether there was a list at all."""
-    found: dict[str, tuple[int, int]] = {}
-    crowd = set()
-    columns = None
-    for line in text.split(b"\n")[:-1] if not text.endswith(b"\n") else text.split(b"\n"):
-        if columns is None:
-            if b"PID" in line and b"RSS" in line:
-                columns = [word.strip() for word in line.split()]
-            continue
-        words = line.split(None, 10)
-        if len(words) < 11 or not words[1].isdigit() or not words[5].isdigit() or len(words[5]) > 14:
-            continue
-        pages = int(words[5]) * 1024 // PAGE
-        if not pages:
-            continue
-        name = _name(words[10])
-        members, held = found.get(name, (0, 0))
-        found[name] = members + 1, held + pages
-        if name not in ("ps", "sleep", "date", "free", "cat"):
-            crowd.add(words[1] + b" " + words[10][:40])
-    return found, frozenset(crowd), columns is not None
-
-
-def _name(command: bytes) -> str:
-    """The program of a command line: without its folder, a login shell's dash, and what a server says of itself behind a colon."""
-    first = command.split(None, 1)[0] if command.strip() else b"?"
-    if first.startswith(b"["):
-        return files.text(first.strip(b"[]"))[:40] or "?"
-    name = first.rstrip(b":").rpartition(b"/")[2] or first
-    return files.text(name.lstrip(b"-") or name)[:40]
-
-
-def _caches(text: bytes) -> tuple[list[diagnosis.Cache], bool]:
+def _caches(text: bytes, page: int) -> tuple[list[diagnosis.Cache], bool]:
     try:
         info = slabinfo.parse(text if text.endswith(b"\n") else text + b"\n")
     except files.ProcfsError:
         return [], False
-    return [diagnosis.Cache(cache.name, cache.footprint(PAGE), diagnosis.reclaimable_by_name(cache.name)) for cache in info.caches], True
-
-
-def _others(before: frozenset[bytes], after: frozenset[bytes]) -> bool:
-    """Whether so few of the processes are the same that the host must have been booted in between."""
-    return len(before) >= 5 and len(after) >= 5 and len(before & after) * 5 < min(len(before), len(after))
+    return [diagnosis.Cache(cache.name, cache.footprint(page), diagnosis.reclaimable_by_name(cache.name)) for cache in info.caches], True

@@ -45,6 +45,9 @@ class Verdict(NamedTuple):
     """By how much it grew in what time, as in the title."""
     grew: tuple[float, float] | None = None
     """First and last moment of that time."""
+    why: str = "now"
+    """When that was judged: ``now``, at the end, or in hindsight, such as ``before the OOM kill``."""
+    proven: bool = False
 
 
 def judge(history: History, asked: Asked = USUAL) -> Verdict:
@@ -70,16 +73,17 @@ def judge(history: History, asked: Asked = USUAL) -> Verdict:
             key, change, since = grown
             growth = f"{signed(change)} in {duration(frames[place].time - since)}"
             said = f"It grew most {why}; that it grows steadily is not proven."
-            return Verdict(key, f"{words(key)} {growth}", [said], None, None, growth, (since, frames[place].time))
+            return Verdict(key, f"{words(key)} {growth}", [said], None, None, growth, (since, frames[place].time), why)
     if found.causes:
         return _proven(history, end, found, "now", asked)
     return _largest(history, end, short)
 
 
-def rules(frames: Sequence[Frame], asked: Asked = USUAL) -> exhaustion.Rules:
-    """For the last of ``frames``, all of one boot: the checks' own, for a history long enough; for a shorter one the whole of it."""
-    span = frames[-1].uptime - frames[0].uptime
-    warmup = min(WARMUP, frames[0].uptime + min(span, asked.window) / 20) if asked.warmup is None else asked.warmup
+def rules(first: float, last: float, asked: Asked = USUAL) -> exhaustion.Rules:
+    """For what is known of one boot, from one uptime to another: the checks' own, for a history long enough; for a shorter one the whole
+    of it."""
+    span = last - first
+    warmup = min(WARMUP, first + min(span, asked.window) / 20) if asked.warmup is None else asked.warmup
     return exhaustion.Rules(max(30.0, span) if span < asked.window else asked.window, warmup, LEAST)
 
 
@@ -90,7 +94,7 @@ def outlook(history: History, place: int, asked: Asked = USUAL) -> exhaustion.Ou
     rows = frames_before(history, place)
     past = exhaustion.History([one.uptime for one in rows], [one.row for one in rows], history.page)
     left, total = frame.row["available"] * 1024.0, frame.row["total"] * 1024.0
-    return exhaustion.outlook(past, frame.caches, left, total, rules(frames[_boot_start(frames, place) : place + 1], asked))
+    return exhaustion.outlook(past, frame.caches, left, total, rules(frames[_boot_start(frames, place)].uptime, frame.uptime, asked))
 
 
 def frames_before(history: History, place: int) -> list[Frame]:
@@ -137,7 +141,7 @@ def _proven(history: History, place: int, found: exhaustion.Outlook, why: str, a
         lines.append(f"Judged {why}: {size(frame.row['available'] * 1024.0)} of {size(frame.row['total'] * 1024.0)} were available.")
     lines += diagnosis.growth_lines(found, frame.row, [])[:3]
     return Verdict(cause.key, f"{words(cause.key)} {growth}", lines, cone, _alarm(history, place, cause.key, asked), growth,
-                   (rows[start].time, rows[-1].time))
+                   (rows[start].time, rows[-1].time), why, True)
 
 
 def _alarm(history: History, last: int, key: str, asked: Asked) -> float | None:
@@ -192,4 +196,6 @@ def _largest(history: History, place: int, short: bool) -> Verdict:
     left = f"{size(frame.row['available'] * 1024.0)} of {size(frame.row['total'] * 1024.0)} available"
     if short:
         return Verdict(None, f"Memory was short; {left} at the end", ["Nothing grew enough to be named."], None, None)
-    return Verdict(None, f"No shortage of memory: {left}", [f"Nothing grows provenly; {share:.0%} can still be had."], None, None)
+    grown = _grown(history, place)
+    most = f"; most by {words(grown[0])}, {signed(grown[1])} in {duration(frame.time - grown[2])}" if grown is not None else ""
+    return Verdict(None, f"No shortage of memory: {left}", [f"Nothing grows provenly{most}; {share:.0%} can still be had."], None, None)

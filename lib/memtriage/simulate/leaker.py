@@ -6,6 +6,7 @@ it with its parent), with any error. Temporary folders and cgroups outlive proce
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -155,5 +156,8 @@ def _serve(make: Callable[[Place], Leak], place: Place, orders: int, answers: in
             leak.grow(struct.unpack("=q", order)[0])
             os.write(answers, b"+")
         except Exception as error:
+            if isinstance(error, OSError) and error.errno == errno.EMFILE:
+                most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+                error = Refused(f"it takes more open files than the {most} that a process may have (ulimit -Hn)")
             text = str(error) if isinstance(error, (Refused, OSError)) else f"{type(error).__name__}: {error}"
             os.write(answers, b"-" + text.encode("utf-8", "replace")[:2000])
