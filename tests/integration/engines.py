@@ -131,7 +131,7 @@ class Icinga:
             if item["type"] == kind:
                 host = item["properties"].get("host_name")
                 name = item["name"] if not host or item["name"].startswith(host + "!") else f"{host}!{item['name']}"
-                found[name if kind != "Notification" else str(len(found))] = item["properties"]
+                found[name if kind not in ("Notification", "Dependency") else str(len(found))] = item["properties"]
         return found
 
 
