@@ -64,7 +64,7 @@ def prefork(folder: Path, workers: int, most: int, each_mib: int, shared_mib: in
                               env={"PATH": "/usr/bin:/bin", "LD_PRELOAD": str(library), "HOLD_EACH": str(each_mib),
                                    "HOLD_SHARED": str(shared_mib)}, **options)  # type: ignore[call-overload]
     try:
-        end = time.monotonic() + 20
+        end = time.monotonic() + 60
         while time.monotonic() < end:
             children = Path(f"/proc/{server.pid}/task/{server.pid}/children").read_text().split()
             sizes = [int(Path(f"/proc/{child}/statm").read_text().split()[1]) * 4096 for child in children]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import base64
+import glob
 import grp
 import json
+import os
 import secrets
 import socket
 import ssl
+import struct
 import threading
 import time
 import urllib.error
@@ -22,6 +25,8 @@ from tests.engines.foreground import done, until
 from tests.engines.nrpe import free_port
 
 PROGRAM = "icinga2"
+BINARY = next(iter(glob.glob("/usr/lib/*/icinga2/sbin/icinga2")), "/usr/sbin/icinga2")
+"""What the program, a script, starts."""
 MASTER = "master"
 CONFIG = """\
 const NodeName = "{node}"
@@ -79,6 +84,7 @@ WRITE = """\
 #!/bin/sh
 # What an administrator's own script gets to know.
 printf '%s\\n%s\\n' "$STATE" "$OUTPUT" > "{folder}/mail/$NAME.part" && mv "{folder}/mail/$NAME.part" "{folder}/mail/$NAME"
+echo "$NAME $STATE" >> "{folder}/told"
 """
 SERVICES = "/v1/objects/services?attrs=name&attrs=state&attrs=last_check_result"
 
@@ -204,6 +210,31 @@ class Icinga:
     def again(self, names: Iterable[str] = ()) -> dict[str, Result]:
         """Orders new checks and gives their results."""
         return self.results(names, time.time())
+
+    def told(self) -> list[str]:
+        """Each notification sent, as ``service STATE``, in their order."""
+        path = self.node.folder / "told"
+        return path.read_text().splitlines() if path.exists() else []
+
+    def aged(self, seconds: float) -> None:
+        """Makes it an engine that has run for so long: in its first five minutes it says nothing of an agent that is not connected."""
+        for line in done(["nm", "--dynamic", "--defined-only", BINARY]).splitlines():
+            if line.endswith(" _ZN6icinga11Application11m_StartTimeE"):
+                address = int(line.split()[0], 16)
+                break
+        else:
+            raise RuntimeError(f"{BINARY} has no Application::m_StartTime")
+        group = self.server.process.pid
+        for entry in Path("/proc").iterdir():
+            try:
+                if not entry.name.isdigit() or os.getpgid(int(entry.name)) != group or not os.path.samefile(entry / "exe", BINARY):
+                    continue
+                first = next(line for line in (entry / "maps").read_text().splitlines() if os.path.realpath(BINARY) in line)
+            except (ProcessLookupError, FileNotFoundError):
+                continue
+            with open(entry / "mem", "r+b", buffering=0) as memory:
+                memory.seek(int(first.split("-")[0], 16) + address)
+                memory.write(struct.pack("d", time.time() - seconds))
 
     def mail(self, name: str) -> str:
         """The notification sent for a service."""

@@ -171,6 +171,12 @@ class Nagios:
         return {name: Result(int(fields["current_state"]), fields["plugin_output"], fields["performance_data"],
                              unescape(fields["long_plugin_output"])) for name, fields in found.items() if name in wanted}
 
+    def ask(self, names: Iterable[str]) -> None:
+        """Has them asked now, if what they depend on lets them."""
+        with open(self.folder / "rw" / "nagios.cmd", "w", encoding="ascii") as pipe:
+            for name in names:
+                pipe.write(f"[{int(time.time())}] SCHEDULE_SVC_CHECK;{HOST};{name};{int(time.time())}\n")
+
     def again(self, names: Iterable[str]) -> dict[str, Result]:
         """Orders new checks and gives their results."""
         names = list(names)

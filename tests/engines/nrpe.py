@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import secrets
 import shutil
 import socket
 import subprocess
@@ -37,6 +38,10 @@ ssl_cacert_file={folder}/ca.pem
 ssl_cert_file={folder}/server.pem
 ssl_privatekey_file={folder}/server.key
 """
+
+
+GIVEN: set[int] = set()
+"""Ports that tests of this process were given: two servers may be told theirs before either listens."""
 
 
 class Answer(NamedTuple):
@@ -85,9 +90,18 @@ def certificates(folder: Path) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """Below those that the kernel gives to outgoing connections (32768 on, unless set otherwise), so that none takes it meanwhile."""
+    for _ in range(1000):
+        port = 20000 + secrets.randbelow(12000)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            if port not in GIVEN:
+                GIVEN.add(port)
+                return port
+    raise RuntimeError("no free port")
 
 
 class Nrpe:

@@ -6,14 +6,13 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
-from tests.engines import web
+from tests.engines import foreground, web
 from tests.simulate.command import environment
 
 pytestmark = [pytest.mark.engine, pytest.mark.needs_root, pytest.mark.slow]
@@ -121,14 +120,20 @@ def test_nginx_before_gunicorn(public_path: Path, method: str, count: int, busy:
     assert (hint in answer.lines) == (busy == 0)
 
 
+def connections(port: int) -> int:
+    """Of the server's ends of connections those that are open, or closed by the client alone."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    return sum(words[1].endswith(f":{port:04X}") and words[3] in ("01", "08") for words in lines)
+
+
 def test_an_interrupt_closes_everything(prefork: int) -> None:
     process = subprocess.Popen(command(f"http://127.0.0.1:{prefork}/page", "-n", 4, "--hold", 60), env=environment(),
                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    time.sleep(1.5)
+    foreground.until("its connections", lambda: connections(prefork) == 4)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=60)
     assert (process.returncode, err) == (130, "")
     assert out.endswith("interrupted: all connections are closed\n")
-    time.sleep(0.5)  # until Apache has seen it
+    foreground.until("that Apache has seen it", lambda: connections(prefork) == 0)
     answer = saturate(f"http://127.0.0.1:{prefork}/page", "-n", LIMIT, "--hold", 3)
     assert answer.code == 0 and answer.line("workers: ").endswith(f"{LIMIT} of them busy"), answer

@@ -74,25 +74,27 @@ def program(name: str) -> str | None:
 
 
 @contextmanager
-def running(command: list[str], port: int, folder: Path) -> Iterator[int]:
-    """The server's master process number, as soon as it listens."""
+def running(command: list[str], port: int, folder: Path, workers: int) -> Iterator[int]:
+    """The server's master process number, as soon as it listens and has so many workers."""
     with open(folder / "output", "ab") as output:
         # A session of its own: Apache in the foreground ends its whole process group with itself.
         process = subprocess.Popen(command, cwd=folder, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={"PATH": PATH},
                                    start_new_session=True)
     try:
-        end = time.monotonic() + 15
+        end = time.monotonic() + 60
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
+                if len(Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()) >= workers:
+                    break
+                raise OSError
             except OSError:
                 if time.monotonic() > end or process.poll() is not None:
                     logs = [path.read_text(errors="replace")[-2000:] for path in folder.glob("*put")] + [
                         path.read_text(errors="replace")[-2000:] for path in folder.glob("*error.log")]
                     raise RuntimeError(f"{command[0]} does not listen: {logs}") from None
                 time.sleep(0.05)
-        time.sleep(0.3)  # the rest of its first workers
+        time.sleep(0.3)  # until its workers wait for connections
         yield process.pid
     finally:
         process.terminate()
@@ -120,7 +122,7 @@ def apache(folder: Path, limit: int, tls: bool = False, patience: int = 20) -> I
                        check=True, capture_output=True, timeout=60)
     words = {"folder": folder, "port": port, "modules": modules, "limit": limit, "patience": patience, **names()}
     (folder / "apache.conf").write_text((APACHE + (APACHE_TLS if tls else "")).format(**words))
-    with running([program("apache2") or "apache2", "-DFOREGROUND", "-f", str(folder / "apache.conf")], port, folder):
+    with running([program("apache2") or "apache2", "-DFOREGROUND", "-f", str(folder / "apache.conf")], port, folder, 3):
         yield port
 
 
@@ -130,7 +132,7 @@ def gunicorn(folder: Path, workers: int) -> Iterator[int]:
     (folder / "application.py").write_text(APPLICATION)
     command = [program("gunicorn") or "gunicorn", "-b", f"127.0.0.1:{port}", "-w", str(workers), "--worker-tmp-dir", str(folder),
                "--chdir", str(folder), "application:application"]
-    with running(command, port, folder):
+    with running(command, port, folder, workers):
         yield port
 
 
@@ -141,5 +143,6 @@ def nginx(folder: Path, behind: int) -> Iterator[int]:
         os.makedirs(folder / name, exist_ok=True)
     config = folder / "nginx.conf"
     config.write_text(NGINX.format(folder=folder, port=port, behind=behind, **names()))
-    with running([program("nginx") or "nginx", "-c", str(config), "-p", str(folder), "-e", str(folder / "nginx-error.log")], port, folder):
+    command = [program("nginx") or "nginx", "-c", str(config), "-p", str(folder), "-e", str(folder / "nginx-error.log")]
+    with running(command, port, folder, 1):
         yield port

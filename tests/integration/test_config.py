@@ -124,7 +124,7 @@ def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
         object Host "elsewhere" { check_command = "dummy", vars.os = "Linux" }
         object Host "not" { check_command = "dummy", vars.os = "Linux", vars.agent_endpoint = "hub", vars.memtriage = false }
         """)
-    icinga.validate()
+    icinga.validate("memory agent", "memtriage-agent")  # rules for hosts with an agent
     commands = icinga.objects("CheckCommand")
     for check in checks():
         known = commands["memtriage-" + check.short.replace("_", "-")]
@@ -149,7 +149,39 @@ def test_icinga_accepts_it_and_knows_every_option(public_path: Path) -> None:
     assert services["hub!odd"]["vars"]["oom_kill_log"] == HOSTILE.replace("$", "$$")
     assert services["hub!processes cron"]["vars"] == {"proc_count_command": "cron", "proc_count_warning": "1:5"}
     assert services["hub!memory OOM kill"]["max_check_attempts"] == 1
+    assert services["hub!memory"]["check_interval"] == 60 and not icinga.objects("Dependency")
     assert len(icinga.objects("Notification")) == len(services) == len(names) + len(passive)
+
+
+@pytest.mark.engine
+@pytest.mark.needs_root
+def test_icinga_asks_nothing_of_an_agent_that_is_gone(public_path: Path) -> None:
+    definitions = public_path / "zones.d" / "hub"
+    config("icinga2", *MORE, "-o", f"{definitions}/")
+    hosts = {"asked": "", "sends": ", vars.memtriage_passive = true", "own_rule": ", vars.memtriage_agent = false",
+             "not": ", vars.memtriage = false"}
+    (definitions / "hosts.conf").write_text("".join(
+        f'object Host "{name}" {{ check_command = "dummy", vars.os = "Linux", vars.agent_endpoint = "far"{more} }}\n'
+        for name, more in hosts.items()))
+    (public_path / "zones").mkdir()
+    (public_path / "zones" / "far.conf").write_text(
+        'object Endpoint "far" { }\nobject Zone "far" { endpoints = [ "far" ], parent = "hub" }\n'
+        f'include_zones "hub", "{definitions.parent}"\n')
+    icinga = Icinga(public_path / "icinga", public_path / "zones")
+    icinga.validate("processes ")
+    services, health = icinga.objects("Service"), "memory agent"
+    names = {table.PACES[name].service for name in table.CHECKS if name != "check_proc_count"} | {"httpd", "odd"}
+    assert set(services) == {f"{host}!{name}" for host in ("asked", "sends", "own_rule") for name in names} | {
+        f"asked!{health}", f"sends!{health}"}
+    depends = icinga.objects("Dependency").values()
+    assert {(one["child_host_name"], one["child_service_name"]) for one in depends} == {
+        (host, name) for host in ("asked", "sends") for name in names}
+    for one in depends:
+        assert (one["parent_host_name"], one["parent_service_name"]) == (one["child_host_name"], health)
+        assert one["disable_checks"] and not one["disable_notifications"] and not one["ignore_soft_states"]
+    looks = {host: services[f"{host}!memory OOM kill"]["max_check_attempts"] for host in ("asked", "sends")}
+    every = {host: services[f"{host}!memory"]["check_interval"] for host in ("asked", "sends")}
+    assert (looks, every) == ({"asked": 2, "sends": 1}, {"asked": 60, "sends": 90})
 
 
 @pytest.mark.engine

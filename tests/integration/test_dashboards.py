@@ -174,7 +174,7 @@ def written() -> Iterator[Written]:
                                         log=folder / "i.log"))
             stack.enter_context(running(program("carbon-cache", "graphite-carbon"), "--nodaemon",
                                         f"--config={folder}/graphite/carbon.conf", "start", log=folder / "c.log"))
-            for _ in range(100):
+            for _ in range(600):
                 try:
                     ask(found, "CREATE DATABASE icinga2", post=True)
                     break

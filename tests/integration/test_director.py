@@ -58,7 +58,7 @@ def director(public_path: Path) -> Iterator[Director]:
     (web / "modules" / "director" / "config.ini").write_text('[db]\nresource = "director"\n')
     with running(program("mariadbd", "mariadb-server"), "--no-defaults", "--user=mysql", f"--datadir={data}", f"--socket={found.socket}",
                  f"--pid-file={data}/pid", "--skip-networking", "--innodb-flush-log-at-trx-commit=0", log=public_path / "db.log"):
-        for _ in range(150):
+        for _ in range(450):
             try:
                 found.sql("CREATE DATABASE director CHARACTER SET utf8; CREATE USER lab@localhost IDENTIFIED BY 'lab';"
                           "GRANT ALL ON director.* TO lab@localhost")

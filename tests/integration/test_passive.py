@@ -64,7 +64,7 @@ def icinga(folder: Path, fresh: str) -> Iterator[Api]:
     own(folder / "icinga")
     with running(*server.line, env=server.env, log=folder / "log"):
         api = Api(port, folder / "icinga" / "data" / "certs" / "ca.crt")
-        for _ in range(150):
+        for _ in range(450):
             try:
                 if api.ask("status", user="all")[0] == 200:
                     break
@@ -99,7 +99,7 @@ def test_icinga_takes_results_for_these_services_and_nothing_else(public_path: P
 def test_icinga_says_when_a_host_falls_silent(public_path: Path) -> None:
     with icinga(public_path, "1s") as api:
         assert api.ask("actions/process-check-result", result("remote!memory"))[0] == 200
-        for _ in range(150):
+        for _ in range(450):
             found = api.service("remote!memory")
             if found["state"] == 3:
                 break
@@ -120,7 +120,7 @@ def test_nagios_says_when_a_host_falls_silent(public_path: Path) -> None:
     status = public_path / "nagios" / "status.dat"
     with running(*line, log=public_path / "log"):
         found: list[str] = []
-        for _ in range(200):
+        for _ in range(450):
             blocks = re.findall(r"servicestatus \{.*?\}", status.read_text() if status.exists() else "", re.DOTALL)
             found = [block for block in blocks if "host_name=remote\n" in block and SILENT in block]
             if len(found) == 5:

@@ -60,7 +60,7 @@ class Host:
             pytest.skip(f"needs namespaces and an overlay over /: {why}")
         self.pid = int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
         # It has entered its root once it is cat, some milliseconds after the word.
-        for _ in range(200):
+        for _ in range(2000):
             if Path(f"/proc/{self.pid}/comm").read_text() == "cat\n":
                 break
             time.sleep(0.01)

@@ -76,7 +76,7 @@ class LiveHost(Host):
             self.close()
             pytest.skip(f"needs namespaces, an overlay over / and a cgroup of its own: {why}")
         self.pid = int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
-        end = time.monotonic() + 30
+        end = time.monotonic() + 90
         while self.run("systemctl", "is-active", "nothing.target").out != "active\n":
             if time.monotonic() > end or self.process.poll() is not None:
                 self.close()
@@ -128,7 +128,7 @@ def _unified() -> str:
 
 def _gone(group: Path) -> None:
     """Removes a cgroup whose processes have been killed, once they are gone."""
-    end = time.monotonic() + 10
+    end = time.monotonic() + 40
     while group.exists():
         for folder, _, _ in os.walk(group, topdown=False):
             try:

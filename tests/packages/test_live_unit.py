@@ -66,12 +66,12 @@ class Service:
     def restarted(self, before: int) -> int:
         """Waits until another process records; returns how many restarts systemd counts."""
         begin = time.time()
-        wait(lambda: self.pid() not in (0, before) and self.host.shown(UNIT, "ActiveState")["ActiveState"] == "active", 40)
+        wait(lambda: self.pid() not in (0, before) and self.host.shown(UNIT, "ActiveState")["ActiveState"] == "active", 60)
         wait(lambda: self.samples()[-1].time > begin and self.samples()[-1].note("pid") == str(self.pid()))
         return int(self.host.shown(UNIT, "NRestarts")["NRestarts"])
 
 
-def wait(what: Callable[[], object], seconds: float = 20) -> None:
+def wait(what: Callable[[], object], seconds: float = 60) -> None:
     end = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < end, "did not come about"

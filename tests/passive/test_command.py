@@ -35,7 +35,7 @@ class Run:
              "--procfs", str(TREE / "proc"), "--passive", kind, "--passive-config", str(self.config), *options],
             stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT / "lib")})
 
-    def results(self, least: int, seconds: float = 20) -> list[tuple[str, int, str]]:
+    def results(self, least: int, seconds: float = 60) -> list[tuple[str, int, str]]:
         """Service, state and output of each line so far, once there are ``least``."""
         end = time.monotonic() + seconds
         while len(lines := self.out.read_text().splitlines()) < least:
@@ -62,7 +62,7 @@ class Run:
     def end(self) -> str:
         if self.process.poll() is None:
             self.process.terminate()
-        return self.process.communicate(timeout=20)[1]
+        return self.process.communicate(timeout=60)[1]
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def alive(pid: int) -> bool:
         return False
 
 
-def gone(pids: list[int], seconds: float = 10) -> None:
+def gone(pids: list[int], seconds: float = 40) -> None:
     end = time.monotonic() + seconds
     while any(alive(pid) for pid in pids):
         assert time.monotonic() < end, pids
@@ -137,7 +137,7 @@ def test_both_end_with_the_recorder_however_it_ends(folder: Path) -> None:
     family = list(run.children())
     assert len(family) == 2
     run.process.kill()
-    run.process.communicate(timeout=10)
+    run.process.communicate(timeout=60)
     gone(family)
 
 
@@ -181,7 +181,7 @@ def test_a_second_recorder_is_possible_once_the_first_was_killed(folder: Path) -
 ])
 def test_a_file_that_cannot_be_used_ends_the_start(folder: Path, services: str, kind: str, words: str) -> None:
     run = Run(folder, services, kind=kind)
-    said = run.process.communicate(timeout=20)[1]
+    said = run.process.communicate(timeout=60)[1]
     assert said == f"memtriage record: {words.replace('FILE', str(run.config))}\n" and run.process.returncode == 1
     assert run.children() == {}
 

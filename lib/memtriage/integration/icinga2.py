@@ -6,6 +6,8 @@ from memtriage.integration.table import FRESH_S, PACES, STALE, Check, Line, Want
 from memtriage.options import Option
 
 TIMEOUT = "30s"
+AGENT = "memory agent"
+"""The service that says whether an agent is there."""
 
 
 def string(text: str) -> str:
@@ -50,6 +52,14 @@ def service_name(line: Line) -> str:
     return PACES[line.check.name].service if line.name == line.check.name else line.name.replace("check_", "", 1)
 
 
+TWICE = """\
+  // By an agent twice: after the first look the agent itself is looked at, which may be gone. What a host sends by itself is told at once.
+  if (host.vars.agent_endpoint && !host.vars.memtriage_passive) { max_check_attempts = 2 }"""
+SENT = """\
+  // Longer than the minute in which a host sends it all, so that an agent is asked only where that fails.
+  if (host.vars.agent_endpoint && host.vars.memtriage_passive) { check_interval = 90s }"""
+
+
 def _apply(line: Line) -> str:
     pace = PACES[line.check.name]
     rows = [f"  vars.{name} = {value(text) if isinstance(text, str) else 'true'}" for name, text in variables(line).items()]
@@ -57,7 +67,8 @@ def _apply(line: Line) -> str:
         f"// {line.check.about}", f"// {pace.why[:1].upper() + pace.why[1:]}.",
         f"apply Service {string(service_name(line))} {{", '  import "memtriage-service"', "",
         f"  check_command = {string(command_name(line.check))}", f"  check_interval = {span(pace.every)}",
-        f"  retry_interval = {span(pace.retry)}", f"  max_check_attempts = {pace.attempts}", *rows, "",
+        f"  retry_interval = {span(pace.retry)}", f"  max_check_attempts = {pace.attempts}",
+        *([TWICE] if pace.attempts == 1 else []), *([SENT] if pace.every == 60 else []), *rows, "",
         '  assign where host.vars.os == "Linux" && (host.vars.agent_endpoint || host.name == NodeName)',
         "  ignore where host.vars.memtriage == false", "}", ""])
 
@@ -94,18 +105,67 @@ template Service "memtriage-service" {
 }
 """
 
-NOTIFICATION = """\
+HEALTH = """\
+// One message instead of one for each service where an agent is gone: CRITICAL, and what it should be asked waits until it is back. WARNING
+// where the host sends results by itself (memtriage record --passive): Icinga 2 takes none for a service that waits, so none waits there.
+// That it sends is said by vars.memtriage_passive, else known by results of the last minutes. vars.memtriage_agent = false: none of this.
+apply Service %(agent)s {
+  check_command = "dummy"
+  check_interval = 30s
+  retry_interval = 10s
+  max_check_attempts = 4
+  vars.dummy_state = {{
+    var agent = get_object(Endpoint, host.vars.agent_endpoint)
+    if (agent.connected || host.vars.agent_endpoint == NodeName) { return 0 }
+    if (host.vars.memtriage_passive) { return 1 }
+    for (name in %(names)s) {
+      var one = get_service(host.name, name)
+      if (one && one.last_check_result) {
+        var last = one.last_check_result
+        if (!last.active && last.execution_end > get_time() - %(fresh)d) { return 1 }
+      }
+    }
+    return 2
+  }}
+  vars.dummy_text = {{
+    var said = [ "connected", "not connected: the host sends results by itself", "not connected: its checks wait until it is" ]
+    return "agent '" + host.vars.agent_endpoint + "' is " + said[number(macro("$dummy_state$"))]
+  }}
+
+  assign where host.vars.os == "Linux" && host.vars.agent_endpoint
+  ignore where host.vars.memtriage == false || host.vars.memtriage_agent == false
+}
+
+apply Dependency "memtriage-agent" to Service {
+  parent_service_name = %(agent)s
+  states = [ OK, Warning, Unknown ]
+  ignore_soft_states = false
+  disable_checks = true
+  disable_notifications = false
+
+  assign where match("memtriage-*", service.check_command) && host.vars.os == "Linux" && host.vars.agent_endpoint
+  ignore where host.vars.memtriage == false || host.vars.memtriage_agent == false
+}
+"""
+
+
+def _health(wanted: Wanted) -> str:
+    names = ", ".join(string(service_name(line)) for line in wanted.remote())
+    return HEALTH % {"agent": string(AGENT), "names": f"[ {names} ]" if names else "[]", "fresh": FRESH_S}
+
+
+NOTIFICATION = f"""\
 // The culprit stands in the first line of the output, which the mail of the sample configuration holds. Command and group of users are
 // that configuration's too.
-apply Notification "memtriage-mail" to Service {
+apply Notification "memtriage-mail" to Service {{
   command = "mail-service-notification"
   user_groups = [ "icingaadmins" ]
   states = [ Warning, Critical, Unknown, OK ]
   types = [ Problem, Recovery, Acknowledgement, DowntimeStart, DowntimeEnd, DowntimeRemoved ]
   interval = 4h
 
-  assign where match("memtriage-*", service.check_command)
-}
+  assign where match("memtriage-*", service.check_command) || service.name == {string(AGENT)}
+}}
 """
 
 
@@ -154,7 +214,7 @@ def render(wanted: Wanted) -> dict[str, str]:
     commands = [made_by("icinga2", "//") + "// Agents need these too: put them into a global zone such as global-templates.\n",
                 *(check_command(check, wanted) for check in wanted.checks)]
     services = [made_by("icinga2", "//") + "// Rules for the master.\n", TEMPLATE, *(_apply(line) for line in wanted.remote()),
-                *(_processes(check) for check in wanted.checks if check.name == "check_proc_count")]
+                *(_processes(check) for check in wanted.checks if check.name == "check_proc_count"), _health(wanted)]
     files = {"memtriage-commands.conf": "\n".join(commands), "memtriage-services.conf": "\n".join(services)}
     if wanted.passive:
         files["memtriage-passive.conf"] = "\n".join([made_by("icinga2", "//"), PASSIVE, *(_passive(line) for line in wanted.remote())])

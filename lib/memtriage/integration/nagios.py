@@ -87,7 +87,7 @@ def render(wanted: Wanted) -> dict[str, str]:
         *services,
         "# One message instead of one for each service where the daemon itself is gone.\n" + define(
             "service", use=wanted.template, hostgroup_name=GROUP, service_description="NRPE", check_command="memtriage_nrpe_alive",
-            check_interval="1", retry_interval="0.5", max_check_attempts=2),
+            check_interval="1", retry_interval=minutes(5), max_check_attempts=3),
         *(define("servicedependency", hostgroup_name=GROUP, service_description="NRPE", dependent_service_description=names,
                  execution_failure_criteria="w,u,c", notification_failure_criteria="w,u,c") for names in dependent),
         *passive,

@@ -57,7 +57,7 @@ class Pace(NamedTuple):
 PACES = {
     "check_free_mem": Pace("memory", 60, 30, 3, "three looks before anybody is woken; a trend takes six samples"),
     "check_slab_growth": Pace("memory slab", 300, 60, 2, "growth takes an hour and more to prove: more looks prove nothing sooner"),
-    "check_oom_kill": Pace("memory OOM kill", 60, 60, 1, "a kill is a fact: one look; --hold keeps it alarming, so not volatile"),
+    "check_oom_kill": Pace("memory OOM kill", 60, 20, 1, "a kill is a fact: one look; --hold keeps it alarming, so not volatile"),
     "check_mem_pressure": Pace("memory pressure", 60, 30, 3, "judged by the kernel's own average of 60 s"),
     "check_mem_recorder": Pace("memory recorder", 60, 60, 2, "silent for three intervals is WARNING"),
     "check_proc_count": Pace("processes", 60, 30, 3, "a restart takes the processes away for a moment"),
