@@ -73,8 +73,10 @@ def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_
     with pytest.raises(Failed, match=r"^the certificate of 127\.0\.0\.1 is not accepted: IP address mismatch"):
         icinga(server, tls[0], "127.0.0.1").send(RESULT)
     assert server.requests == []
-    with pytest.raises(OSError):
-        icinga(server, tmp_path / "none.crt")
+    for name, words in (("none.crt", "No such file or directory"), ("empty.crt", "it holds no certificate")):
+        (tmp_path / "empty.crt").touch()
+        with pytest.raises(ValueError, match=f"^{tmp_path}/{name}: {words}$"):
+            icinga(server, tmp_path / name)
 
 
 @pytest.mark.parametrize(("answer", "kind", "words"), [
@@ -91,6 +93,8 @@ def test_a_stranger_is_told_nothing(server: Server, tls: tuple[Path, Path], tmp_
      "Icinga 2 has a newer result of 'hub!memory' than this host's: do both have the same time?"),
     ((500, b'{"results":[{"code":403.0,"status":"Passive checks are disabled for object \'hub!memory\'."}]}'), Rejected,
      "Icinga 2 takes no result of 'hub!memory': Passive checks are disabled for object 'hub!memory'."),
+    ((200, b'{"results":[{"code":200,"status":"Ignoring passive check result for unreachable object \'hub!memory\'."}]}'), Rejected,
+     "Icinga 2 takes no result of 'hub!memory': Ignoring passive check result for unreachable object 'hub!memory'."),
     ((503, b'{"error":503,"status":"Shutting down."}'), Failed, "Icinga 2 answers 503 Shutting down."),
     ((500, b'{"results":[{"code":503,"status":"Action skipped: Shutting down."}]}'), Failed,
      "Icinga 2 answers 500 Action skipped: Shutting down."),

@@ -13,18 +13,25 @@ from memtriage.passive import Failed
 TIMEOUT_S = 5.0
 
 
+def _trusting(ca: str) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=ca or None)
+    except OSError as error:  # ssl.SSLError, for what is no certificate, is one; neither names the file
+        raise ValueError(f"{ca}: {'it holds no certificate' if isinstance(error, ssl.SSLError) else error.strerror}") from None
+
+
 class Connection:
     """To the server of ``url``. TLS is verified against ``ca``, or against the system's store where that is empty."""
 
     def __init__(self, url: str, ca: str) -> None:
-        """Raises ``ValueError`` for an address that is none, ``OSError`` for certificates that cannot be read."""
+        """Raises ``ValueError`` for an address that is none and for certificates that cannot be read."""
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in ("https", "http") or not parts.hostname or parts.username or parts.query or parts.fragment:
             raise ValueError(f"'{url}' is no address such as https://icinga.example:5665")
         self.host = parts.hostname
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.path = parts.path.rstrip("/")
-        self.tls = ssl.create_default_context(cafile=ca or None) if parts.scheme == "https" else None
+        self.tls = _trusting(ca) if parts.scheme == "https" else None
         self.session: ssl.SSLSession | None = None
         self.http = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
         self.addresses: list[tuple[str, int]] = []

@@ -39,13 +39,13 @@ class Icinga2:
             "performance_data": result.perfdata, "check_source": self.host, "execution_start": result.began, "execution_end": result.ended,
         }).encode("ascii")
         status, reply = self.connection.request("POST", ACTION, body, self.headers)
-        if status == 200:
-            return
         words = _said(reply)
+        if status == 200 and not words.startswith("Ignoring "):  # a dependency that stops checks stops results as well, with a 200
+            return
         code = _code(reply)
         if code == 409:
             raise Rejected(f"Icinga 2 has a newer result of '{self.host}!{result.service}' than this host's: do both have the same time?")
-        if code == 403:
+        if code == 403 or status == 200:
             raise Rejected(f"Icinga 2 takes no result of '{self.host}!{result.service}': {words}")
         if status in (400, 404, 422):
             raise Rejected(f"Icinga 2 knows no service '{self.host}!{result.service}' that this user may report for ({status} {words})")
