@@ -53,7 +53,7 @@ torture: $(VENV)/installed  ## the recorder killed 1,000 times, its file bent 1,
 	$(BIN)/python tests/recording/torture.py 1000
 	$(BIN)/python tests/recording/images.py 1000
 
-test-guest: $(VENV)/installed  ## hosts that really run out of memory, in a virtual machine (docs/proof.md); an hour; needs QEMU
+test-guest: $(VENV)/installed  ## hosts that really run out of memory, in a virtual machine (docs/proof.md); an hour, with ARGS='--jobs 2' half; needs QEMU
 	$(BIN)/python tests/guest/evidence.py
 	$(BIN)/python tests/guest/proof.py $(ARGS)
 

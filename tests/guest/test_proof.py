@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+
 import pytest
 
 from tests.guest import proof, proof_page
@@ -73,3 +75,21 @@ def test_every_scenario_has_its_load() -> None:
     assert set(LOADS) == set(SCENARIOS) and set(proof.SHORT) <= set(SCENARIOS)
     assert {name for name, scenario in SCENARIOS.items() if not scenario.culprit} == {
         name for name, scenario in SCENARIOS.items() if not scenario.kill}
+
+
+def test_a_row_is_played_once_more_where_it_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    good, late = row(), row(alarm=160.0)
+    made: list[proof.Row] = []
+    monkeypatch.setattr(proof, "play", lambda name, limit: None)
+    monkeypatch.setattr(proof, "judged", lambda name: made.pop(0))
+
+    def said(*rows: proof.Row, tries: int = 2, end: float = float("inf"), name: str = "process") -> str:
+        made[:] = rows
+        return proof.answer(name, argparse.Namespace(tries=tries, show=False, limit=1.0), end)
+
+    assert said(good, late) == proof.line(good) and made == [late]
+    assert said(late, good) == proof.line(good) + "\n  once more, after " + proof.line(late).replace("WRONG", "wrong")
+    assert not proof.WRONG.search(said(late, good)) and proof.WRONG.search(said(late, late)) and proof.WRONG.search(said(late, tries=1))
+    monkeypatch.setattr(proof, "judged", lambda name: {}["load starts"])
+    assert proof.WRONG.search(said()) and said(tries=1) == "process: FAILED, nothing to judge: KeyError: 'load starts'"
+    assert said(end=0.0) == "process: not played, for want of time" and "FAILED" in said(end=0.0, name=proof.SHORT[0])
