@@ -38,6 +38,8 @@ SHORT = ("nfs", "find-copy", "slab")
 OURS = ("free_mem", "slab_growth", "mem_pressure", "mem_recorder", "proc_count")
 WINDOW, HORIZON = 5.0, 30.0
 """Seconds: 4 hours and a day, as everything in stage.py."""
+AGAIN_S = 600
+"""Seconds for which what went wrong is still played again when nothing new is begun."""
 OUT = guest.LAB / "proof"
 WRONG = re.compile(r"^ +WRONG:|: FAILED,", re.MULTILINE)
 
@@ -239,7 +241,7 @@ def answer(name: str, args: argparse.Namespace, end: float) -> str:
     if time.monotonic() > end and name not in SHORT:
         return f"{name}: not played, for want of time"
     said: list[str] = []
-    while len(said) < args.tries and (not said or WRONG.search(said[-1])):
+    while len(said) < args.tries and (not said or WRONG.search(said[-1]) and time.monotonic() < end + AGAIN_S):
         try:
             if not args.show:
                 play(name, args.limit)

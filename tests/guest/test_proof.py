@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 
 import pytest
 
@@ -90,6 +91,7 @@ def test_a_row_is_played_once_more_where_it_is_wrong(monkeypatch: pytest.MonkeyP
     assert said(good, late) == proof.line(good) and made == [late]
     assert said(late, good) == proof.line(good) + "\n  once more, after " + proof.line(late).replace("WRONG", "wrong")
     assert not proof.WRONG.search(said(late, good)) and proof.WRONG.search(said(late, late)) and proof.WRONG.search(said(late, tries=1))
+    assert proof.WRONG.search(said(late, good, end=time.monotonic() - proof.AGAIN_S, name=proof.SHORT[0])) and made == [good]
     monkeypatch.setattr(proof, "judged", lambda name: {}["load starts"])
     assert proof.WRONG.search(said()) and said(tries=1) == "process: FAILED, nothing to judge: KeyError: 'load starts'"
     assert said(end=0.0) == "process: not played, for want of time" and "FAILED" in said(end=0.0, name=proof.SHORT[0])
