@@ -241,7 +241,7 @@ def answer(name: str, args: argparse.Namespace, end: float) -> str:
     if time.monotonic() > end and name not in SHORT:
         return f"{name}: not played, for want of time"
     said: list[str] = []
-    while len(said) < args.tries and (not said or WRONG.search(said[-1]) and time.monotonic() < end + AGAIN_S):
+    while len(said) < args.tries and (not said or (WRONG.search(said[-1]) and time.monotonic() < end + AGAIN_S)):
         try:
             if not args.show:
                 play(name, args.limit)
