@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from memtriage.cli import COMMANDS
-from memtriage.recording import Recording
+from memtriage.recording import Recording, Unreadable
 from tests.checks.command import CHECKS, FIXTURES, ROOT
 
 TREE = str(FIXTURES / "b-reclaimable-slab/proc")
@@ -29,15 +29,15 @@ ANSWERS = {
 QUICK = ("help", "record help", "explain", "csv")
 
 
-def run(way: str, *words: str, buffered: bool = True, **more: object) -> subprocess.CompletedProcess[str]:
+def run(way: str, *words: str, buffered: bool = True, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
     """By a shell, with its redirections ``way``."""
     env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT / "lib"), **({} if buffered else {"PYTHONUNBUFFERED": "1"})}
     return subprocess.run(["/bin/sh", "-c", f'exec "$@" {way}', "sh", *words], stdin=subprocess.DEVNULL, text=True, timeout=60,
-                          check=False, env=env, stderr=subprocess.PIPE, **{"stdout": subprocess.PIPE, **more})  # type: ignore[call-overload]
+                          check=False, env=env, stderr=subprocess.PIPE, stdout=stdout)
 
 
-def memtriage(way: str, *words: str, **more: object) -> subprocess.CompletedProcess[str]:
-    return run(way, sys.executable, "-m", "memtriage", *words, **more)  # type: ignore[arg-type]
+def memtriage(way: str, *words: str, buffered: bool = True, stdout: int = subprocess.PIPE) -> subprocess.CompletedProcess[str]:
+    return run(way, sys.executable, "-m", "memtriage", *words, buffered=buffered, stdout=stdout)
 
 
 @pytest.fixture
@@ -140,5 +140,5 @@ def samples(path: Path) -> int:
     try:
         with Recording(str(path)) as recording:
             return len(recording.entries)
-    except Exception:
+    except (Unreadable, OSError):  # not there yet, or not whole
         return 0

@@ -78,7 +78,7 @@ def _run(args: argparse.Namespace) -> int:
     who = credentials.read(args.credentials)
     asked = frozenset([*args.by, *([args.kernel_var] if args.kernel_var else [])])
     fleet = hosts.Fleet(time.time(), args.silent, asked)
-    with api.Api(at, api.context(args.ca), who) as server:
+    with api.Api(at, args.ca, who) as server:
         fleet.add_hosts(server.objects("hosts", hosts.HOST_ATTRS, args.filter))
         wanted = f"({args.services}) && ({args.filter})" if args.filter else args.services
         fleet.add_services(server.objects("services", hosts.SERVICE_ATTRS, wanted))

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+from memtriage import certificates
 from memtriage.fleet import stream
 from memtriage.fleet.credentials import Credentials
 from memtriage.fleet.trouble import Trouble
@@ -27,8 +28,6 @@ PORT = 5665
 SILENCE = 240.0
 """Seconds without a byte after which the server is given up. Icinga 2.13 makes a whole reply before it sends the first byte of it: of
 10,000 hosts with six services each in half a minute, where the machine is busy."""
-
-
 WHOLE = 900.0
 """Seconds after which a reply is given up that still comes, a byte now and then: run by cron, each would stay and wait for ever."""
 
@@ -64,20 +63,16 @@ def _can_be(name: str) -> bool:
         return False
 
 
-def context(ca: str | None) -> ssl.SSLContext:
-    """Certificates are verified, by those in the file ``ca``, else by the system's; there is no way not to."""
-    try:
-        return ssl.create_default_context(cafile=ca)
-    except OSError as error:  # ssl.SSLError, for what is no certificate, is one
-        raise Trouble(f"{ca}: {'it holds no certificate' if isinstance(error, ssl.SSLError) else error.strerror}") from None
-
-
 class Api:
     """Use as a context manager."""
 
-    def __init__(self, at: Where, tls: ssl.SSLContext, who: Credentials) -> None:
+    def __init__(self, at: Where, ca: str | None, who: Credentials) -> None:
+        """``ca``: the file of certificates to believe; else the system's. Raises :class:`~memtriage.fleet.trouble.Trouble`."""
         self.at = at
-        self.connection = _Connection(at, tls)
+        try:
+            self.connection = _Connection(at, certificates.context(ca))
+        except ValueError as error:
+            raise Trouble(str(error)) from None
         token = base64.b64encode(f"{who.user}:{who.password}".encode()).decode()
         self.secrets = (token, who.password)
         self.headers = {"Authorization": f"Basic {token}", "Accept": "application/json", "Content-Type": "application/json",

@@ -8,16 +8,10 @@ import ssl
 import urllib.parse
 from collections.abc import Mapping
 
+from memtriage import certificates
 from memtriage.passive import Failed
 
 TIMEOUT_S = 5.0
-
-
-def _trusting(ca: str) -> ssl.SSLContext:
-    try:
-        return ssl.create_default_context(cafile=ca or None)
-    except OSError as error:  # ssl.SSLError, for what is no certificate, is one; neither names the file
-        raise ValueError(f"{ca}: {'it holds no certificate' if isinstance(error, ssl.SSLError) else error.strerror}") from None
 
 
 class Connection:
@@ -31,7 +25,7 @@ class Connection:
         self.host = parts.hostname
         self.port = parts.port or (443 if parts.scheme == "https" else 80)
         self.path = parts.path.rstrip("/")
-        self.tls = _trusting(ca) if parts.scheme == "https" else None
+        self.tls = certificates.context(ca) if parts.scheme == "https" else None
         self.session: ssl.SSLSession | None = None
         self.http = http.client.HTTPConnection(self.host, self.port, timeout=TIMEOUT_S)
         self.addresses: list[tuple[str, int]] = []
